@@ -1,0 +1,101 @@
+//! Every way that a packet can end, and what the kernel is told then.
+
+/// What the XDP program returns to the kernel (`enum xdp_action` in `linux/bpf.h`).
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// `XDP_DROP`
+    Drop = 1,
+    /// `XDP_PASS`: on to the host's own stack.
+    Pass = 2,
+    /// `XDP_TX`: out of the interface that it came in by.
+    Transmit = 3,
+    /// `XDP_REDIRECT`: out of another interface.
+    Redirect = 4,
+}
+
+/// Declares the endings once: the enum, the list, and the counters with a field for each.
+macro_rules! endings {
+    ($($(#[doc = $doc:literal])+ $variant:ident => $field:ident: $action:ident,)+) => {
+        /// A way that a packet can end. Each has a counter of the same name.
+        #[repr(u8)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Ending {
+            $($(#[doc = $doc])+ $variant,)+
+        }
+
+        impl Ending {
+            /// All endings, in the order of their counters.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// What the kernel is told.
+            #[inline(always)]
+            #[must_use]
+            pub const fn action(self) -> Action {
+                match self {
+                    $(Self::$variant => Action::$action,)+
+                }
+            }
+
+            /// The name of its counter.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$variant => stringify!($field),)+
+                }
+            }
+        }
+
+        /// Packets by the way they ended, one field for each [`Ending`] in its order.
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct EndingCounters {
+            $($(#[doc = $doc])+ pub $field: u64,)+
+        }
+        crate::layout!(EndingCounters, size = 8 * Ending::ALL.len(), align = 8);
+
+        impl EndingCounters {
+            /// Packets that ended this way.
+            #[must_use]
+            pub const fn get(&self, ending: Ending) -> u64 {
+                match ending {
+                    $(Ending::$variant => self.$field,)+
+                }
+            }
+
+            /// The counter of packets that end this way.
+            #[must_use]
+            pub const fn get_mut(&mut self, ending: Ending) -> &mut u64 {
+                match ending {
+                    $(Ending::$variant => &mut self.$field,)+
+                }
+            }
+        }
+    };
+}
+
+endings! {
+    /// Steered, and sent back out of the ingress interface.
+    Transmitted => transmitted: Transmit,
+    /// Steered, and sent out of another interface.
+    Redirected => redirected: Redirect,
+    /// Passed: not IPv4.
+    NotIpv4 => not_ipv4: Pass,
+    /// Passed: no service has this address, port and protocol.
+    NotService => not_service: Pass,
+    /// Passed: a fragment of an IPv4 datagram.
+    Fragment => fragment: Pass,
+    /// Passed: no usable backend, and the service says `pass`.
+    NoBackendPassed => no_backend_passed: Pass,
+    /// Dropped: no usable backend, and the service says `drop`.
+    NoBackendDropped => no_backend_dropped: Drop,
+    /// Dropped: for a VIP, but the IPv4 header contradicts itself or the frame.
+    MalformedIpv4 => malformed_ipv4: Drop,
+    /// Dropped: for a VIP, but the UDP header is cut short or its length is impossible.
+    MalformedUdp => malformed_udp: Drop,
+    /// Dropped: the steering table names a backend that does not exist. The agent never writes
+    /// such a table; the program logs it.
+    UnknownBackend => unknown_backend: Drop,
+    /// Passed: the maps hold no configuration yet.
+    Unconfigured => unconfigured: Pass,
+}

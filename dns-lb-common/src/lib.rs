@@ -1,0 +1,66 @@
+//! The contract between the XDP program and the agent: names and layouts of the BPF maps, the ways
+//! a packet can end, and the perfect hash that both sides compute.
+//!
+//! Data only. Nothing here reads a packet, calls the kernel or knows about DNS. Every layout is
+//! fixed-width, free of hidden padding and asserted at compile time, because `bpftool map dump`,
+//! the program and the agent all read the same octets. A change of any layout here raises
+//! [`ABI_VERSION`].
+#![no_std]
+
+mod control;
+mod counters;
+mod ending;
+mod steering;
+mod vip;
+
+pub use control::{Bank, Control, HashKey};
+pub use counters::{BackendCounters, EndingCounters, ServiceCounters};
+pub use ending::{Action, Ending};
+pub use steering::{Backend, Egress, NO_BACKEND, SteeringTable, TABLE_SLOTS};
+pub use vip::{NO_SERVICE, OnNoBackend, Policy, VipKey, VipSlot, vip_hash};
+
+/// Version of everything in this crate. The agent refuses pins of another version.
+pub const ABI_VERSION: u32 = 1;
+
+/// Names of the maps, as the program declares them and as they are pinned.
+pub mod map {
+    /// One [`Control`](crate::Control): the word that the agent flips, the hash key, the banks.
+    pub const CONTROL: &str = "control";
+    /// [`VipSlot`](crate::VipSlot)s: two banks of a perfect hash over address, port and protocol.
+    pub const VIPS: &str = "vips";
+    /// [`SteeringTable`](crate::SteeringTable)s, named by index from the VIP slots.
+    pub const TABLES: &str = "tables";
+    /// [`Backend`](crate::Backend)s: two banks, indexed by backend id.
+    pub const BACKENDS: &str = "backends";
+    /// Per-CPU [`ServiceCounters`](crate::ServiceCounters), indexed by service id.
+    pub const SERVICE_COUNTERS: &str = "service_counters";
+    /// Per-CPU [`BackendCounters`](crate::BackendCounters), indexed by backend id.
+    pub const BACKEND_COUNTERS: &str = "backend_counters";
+    /// The devmap for `XDP_REDIRECT`, keyed by [`Backend::devmap_key`](crate::Backend). The kernel
+    /// takes no BTF for devmaps (`map_check_no_btf` in `kernel/bpf/devmap.c`), so it is not pinned:
+    /// the agent finds it through the program.
+    pub const EGRESS: &str = "egress";
+
+    /// The maps that are pinned.
+    pub const PINNED: [&str; 6] = [
+        VIPS,
+        TABLES,
+        BACKENDS,
+        SERVICE_COUNTERS,
+        BACKEND_COUNTERS,
+        CONTROL,
+    ];
+}
+
+/// Asserts at compile time that a shared layout has this size and alignment, in octets.
+macro_rules! layout {
+    ($type:ty, size = $size:expr, align = $align:expr) => {
+        const _: () = assert!(size_of::<$type>() == $size && align_of::<$type>() == $align);
+
+        // SAFETY: `repr(C)`, fixed-width integers only, no padding (the size above is the sum of
+        // the fields), so every bit pattern is a value and no octet is uninitialised.
+        #[cfg(feature = "user")]
+        unsafe impl aya::Pod for $type {}
+    };
+}
+pub(crate) use layout;

@@ -1,0 +1,200 @@
+//! The server on a real socket.
+
+use std::{net::SocketAddr, time::Instant};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::JoinHandle,
+};
+
+use super::*;
+
+/// A running server.
+struct Server {
+    address: SocketAddr,
+    requests: Option<mpsc::Receiver<StatusRequest>>,
+    stop: Option<oneshot::Sender<()>>,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (source, requests) = StatusSource::new();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shutdown = async { stopped.await.unwrap_or_default() };
+        Self {
+            address,
+            requests: Some(requests),
+            stop: Some(stop),
+            task: tokio::spawn(serve(listener, source, shutdown)),
+        }
+    }
+
+    /// Answers requests for the status as the agent does.
+    fn answer(mut self) -> Self {
+        let mut requests = self.requests.take().unwrap();
+        tokio::spawn(async move {
+            while let Some(request) = requests.recv().await {
+                let _ = request.reply.send(Status::sample());
+            }
+        });
+        self
+    }
+
+    /// Sends octets and reads until the server closes.
+    async fn exchange(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await.unwrap();
+        response
+    }
+
+    async fn get(&self, path: &str) -> (String, String) {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+        let response = self.exchange(&request).await;
+        let (head, body) = response.split_once("\r\n\r\n").unwrap();
+        (head.to_ascii_lowercase(), body.to_owned())
+    }
+}
+
+#[tokio::test]
+async fn gives_the_document_made_when_asked() {
+    let server = Server::start().await.answer();
+    let (head, body) = server.get("/status").await;
+    assert!(head.starts_with("http/1.1 200 "), "{head}");
+    assert!(head.contains("content-type: application/json"), "{head}");
+    assert!(head.contains("cache-control: no-store"), "{head}");
+    let document: Status = serde_json::from_str(&body).unwrap();
+    assert_eq!(document, Status::sample());
+}
+
+#[tokio::test]
+async fn answers_what_it_has_and_nothing_else() {
+    let server = Server::start().await;
+    let (head, body) = server.get("/livez").await;
+    assert!(head.starts_with("http/1.1 200 "), "{head}");
+    assert_eq!(body, "ok\n");
+    let (head, _) = server.get("/status/").await;
+    assert!(head.starts_with("http/1.1 404 "), "{head}");
+
+    let post = "POST /status HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\nx";
+    let response = server.exchange(post).await;
+    assert!(response.starts_with("HTTP/1.1 405 "), "{response}");
+    assert!(
+        response.to_ascii_lowercase().contains("allow: get,head"),
+        "{response}"
+    );
+    let garbage = server.exchange("\u{1}\u{2}\u{3}\r\n\r\n").await;
+    assert!(garbage.starts_with("HTTP/1.1 400 "), "{garbage}");
+    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(2 * HEADER_SIZE));
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    // The server may close before it has taken everything.
+    let _ = stream.write_all(long.as_bytes()).await;
+    let mut response = Vec::new();
+    let _ = stream.read_to_end(&mut response).await;
+    assert!(!response.starts_with(b"HTTP/1.1 200 "));
+}
+
+#[tokio::test]
+async fn says_that_the_agent_is_busy_or_gone() {
+    let mut server = Server::start().await;
+    let (head, body) = server.get("/status").await;
+    assert!(head.starts_with("http/1.1 503 "), "{head}");
+    assert_eq!(body, "the agent is busy: try again\n");
+    server.requests = None;
+    let (head, body) = server.get("/status").await;
+    assert!(head.starts_with("http/1.1 503 "), "{head}");
+    assert_eq!(body, "the agent is stopping\n");
+}
+
+#[tokio::test]
+async fn sends_away_who_does_not_finish_a_request() {
+    let server = Server::start().await;
+    let start = Instant::now();
+    let mut silent = TcpStream::connect(server.address).await.unwrap();
+    let mut slow = TcpStream::connect(server.address).await.unwrap();
+    let drip = async {
+        // One octet now and then, for as long as the server takes it.
+        for octet in std::iter::repeat(b"GET /livez HTTP/1.1\r\nx: ").flatten() {
+            if slow.write_all(&[*octet]).await.is_err() {
+                break;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let mut received = Vec::new();
+    let (closed, ()) = tokio::join!(silent.read_to_end(&mut received), drip);
+    closed.unwrap();
+    assert!(!received.starts_with(b"HTTP/1.1 200 "));
+    let took = start.elapsed();
+    assert!(
+        took >= HEADER_DEADLINE / 2 && took < CONNECTION_DEADLINE / 2,
+        "{took:?}"
+    );
+}
+
+/// Raises the soft limit on descriptors as far as anybody may: a thousand clients live in the same
+/// process as the server here, and 1,024 is a common limit.
+fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the pointer is to a local `rlimit`, which the call fills.
+    let got = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
+    assert_eq!(got, 0);
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: the pointer is to a local `rlimit`, which the call only reads.
+    let set = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    assert_eq!(set, 0);
+}
+
+#[tokio::test]
+async fn serves_on_beside_a_thousand_connections_that_say_nothing() {
+    raise_descriptor_limit();
+    let server = Server::start().await.answer();
+    let mut idle = Vec::new();
+    for _ in 0..1_000 {
+        idle.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    let (head, _) = timeout(5 * HEADER_DEADLINE, server.get("/status"))
+        .await
+        .unwrap();
+    assert!(head.starts_with("http/1.1 200 "), "{head}");
+}
+
+#[tokio::test]
+async fn answers_a_thousand_requests_at_once() {
+    raise_descriptor_limit();
+    let server = std::sync::Arc::new(Server::start().await.answer());
+    let mut clients = JoinSet::new();
+    for _ in 0..1_000 {
+        let server = server.clone();
+        clients.spawn(async move { server.get("/status").await.0 });
+    }
+    let mut answered = 0;
+    while let Some(head) = clients.join_next().await {
+        let head = head.unwrap();
+        assert!(head.starts_with("http/1.1 200 "), "{head}");
+        answered += 1;
+    }
+    assert_eq!(answered, 1_000);
+}
+
+#[tokio::test]
+async fn stops_although_a_client_lingers() {
+    let mut server = Server::start().await;
+    let _lingering = TcpStream::connect(server.address).await.unwrap();
+    assert!(server.get("/livez").await.0.starts_with("http/1.1 200 "));
+    server.stop.take().unwrap().send(()).unwrap();
+    let start = Instant::now();
+    timeout(2 * SHUTDOWN_DEADLINE, &mut server.task)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(start.elapsed() >= SHUTDOWN_DEADLINE / 2);
+    TcpStream::connect(server.address).await.unwrap_err();
+}

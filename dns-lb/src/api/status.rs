@@ -1,0 +1,331 @@
+//! The status document: what `/status` and `dns-lb status --json` give, and `dns-lb status` reads.
+//!
+//! Others build on these names. Fields are added, never renamed, and their meaning stays.
+
+use std::{collections::BTreeMap, fmt, net::IpAddr};
+
+use dns_lb_common::{Ending, EndingCounters};
+use serde::{Deserialize, Serialize};
+
+use super::Timestamp;
+use crate::{
+    config::{Policy, Protocol},
+    datapath::AttachedMode,
+    health::Health,
+    mac::MacAddress,
+};
+
+/// The whole document.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the agent.
+    pub version: String,
+    /// When the agent was started.
+    pub started_at: Timestamp,
+    /// How often the tables have been rewritten since the maps were made.
+    pub generation: u64,
+    /// The XDP program.
+    pub dataplane: Dataplane,
+    /// In the order of the configuration.
+    pub services: Vec<Service>,
+}
+
+/// The XDP program, where it runs and what it has counted.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Dataplane {
+    /// In the order of the configuration.
+    pub interfaces: Vec<Interface>,
+    /// Since the maps were made.
+    pub counters: Counters,
+}
+
+/// An interface that the program is attached to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// How the program is attached.
+    pub mode: AttachedMode,
+    /// The kernel's id of the program, as `bpftool prog show id` takes it.
+    pub program_id: u32,
+    /// The kernel's id of the link, as `bpftool link show id` takes it.
+    pub link_id: u32,
+}
+
+/// Packets by the way they ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counters {
+    /// All packets that the program has seen.
+    pub total: Endings,
+    /// Those of them that no service claims.
+    pub no_service: Endings,
+}
+
+/// Packets by ending; every ending is there, under the name of its counter.
+pub type Endings = BTreeMap<String, u64>;
+
+/// The document's form of what the program counts.
+#[must_use]
+pub fn endings(counters: &EndingCounters) -> Endings {
+    Ending::ALL
+        .iter()
+        .map(|&ending| (ending.name().to_owned(), counters.get(ending)))
+        .collect()
+}
+
+/// A service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Service {
+    /// As configured.
+    pub name: String,
+    /// Addresses that clients send to.
+    pub vips: Vec<IpAddr>,
+    /// Port that clients send to.
+    pub port: u16,
+    /// Transport protocols.
+    pub protocols: Vec<Protocol>,
+    /// How a packet's backend is chosen.
+    pub policy: Policy,
+    /// Packets for the service, however they ended.
+    pub packets: u64,
+    /// Octets of the frames that were steered, Ethernet header included, without FCS.
+    pub bytes: u64,
+    /// The packets by the way they ended.
+    pub endings: Endings,
+    /// In the order of the configuration.
+    pub backends: Vec<Backend>,
+}
+
+/// A backend of a service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Backend {
+    /// As configured.
+    pub name: String,
+    /// Its own address.
+    pub address: IpAddr,
+    /// Its MAC address; null while the neighbour is not resolved, when nothing can be sent to it.
+    pub mac: Option<MacAddress>,
+    /// The interface that it is reached by; null while that is not known.
+    pub interface: Option<String>,
+    /// Why it cannot be found on the link now; null if it can. A MAC address beside it is the last
+    /// that was known.
+    pub unresolved: Option<String>,
+    /// What the operator wants.
+    pub admin: Admin,
+    /// What the probes say.
+    pub health: Health,
+    /// As configured.
+    pub weight: u16,
+    /// Its part of the service's steering table, 0 to 1: the part of new queries that it gets.
+    pub share: f64,
+    /// Packets steered to it.
+    pub packets: u64,
+    /// Octets of those frames, Ethernet header included, without FCS.
+    pub bytes: u64,
+    /// The newest probe that has ended; null before the first.
+    pub last_probe: Option<LastProbe>,
+    /// Since when `health` has been what it is.
+    pub since: Timestamp,
+}
+
+/// What the operator wants of a backend. What the probes say is another matter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Admin {
+    /// New queries, as long as it is not down.
+    #[default]
+    Enabled,
+    /// No new queries; what is established stays.
+    Draining,
+    /// Nothing.
+    Disabled,
+}
+
+impl fmt::Display for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Enabled => "enabled",
+            Self::Draining => "draining",
+            Self::Disabled => "disabled",
+        })
+    }
+}
+
+/// A probe that has ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LastProbe {
+    /// When it ended.
+    pub at: Timestamp,
+    /// How, in a few words: `NOERROR`, `REFUSED not accepted`, `timeout`, `port refused`.
+    pub outcome: String,
+    /// Microseconds from query to reply; null if there was no reply.
+    pub rtt_us: Option<u64>,
+}
+
+#[cfg(test)]
+impl Status {
+    /// A document with something in every field.
+    pub(crate) fn sample() -> Self {
+        let time = |text: &str| text.parse::<Timestamp>().expect("a time");
+        let total = EndingCounters {
+            transmitted: 1_234_567,
+            not_service: 12,
+            ..EndingCounters::default()
+        };
+        let no_service = EndingCounters {
+            not_service: 12,
+            ..EndingCounters::default()
+        };
+        let service = EndingCounters {
+            transmitted: 1_234_567,
+            ..EndingCounters::default()
+        };
+        let backend = |number: u8, health, outcome: &str, rtt_us: Option<u64>| Backend {
+            name: format!("dns{number}"),
+            address: [192, 168, 0, 200 + number].into(),
+            mac: rtt_us.map(|_| MacAddress([2, 0, 0, 0, 0, number])),
+            interface: rtt_us.map(|_| "eth0".to_owned()),
+            unresolved: None,
+            admin: Admin::Enabled,
+            health,
+            weight: 1,
+            share: if rtt_us.is_some() { 1.0 } else { 0.0 },
+            packets: if rtt_us.is_some() { 1_234_567 } else { 0 },
+            bytes: if rtt_us.is_some() { 92_592_525 } else { 0 },
+            last_probe: Some(LastProbe {
+                at: time("2026-01-31T12:00:00.100Z"),
+                outcome: outcome.to_owned(),
+                rtt_us,
+            }),
+            since: time("2026-01-31T11:00:00.000Z"),
+        };
+        Self {
+            version: "0.1.0".to_owned(),
+            started_at: time("2026-01-31T10:00:00.000Z"),
+            generation: 7,
+            dataplane: Dataplane {
+                interfaces: vec![Interface {
+                    name: "eth0".to_owned(),
+                    mode: AttachedMode::Native,
+                    program_id: 41,
+                    link_id: 5,
+                }],
+                counters: Counters {
+                    total: endings(&total),
+                    no_service: endings(&no_service),
+                },
+            },
+            services: vec![Service {
+                name: "resolvers".to_owned(),
+                vips: vec![[192, 168, 0, 200].into()],
+                port: 53,
+                protocols: vec![Protocol::Udp],
+                policy: Policy::Hash,
+                packets: 1_234_567,
+                bytes: 92_592_525,
+                endings: endings(&service),
+                backends: vec![
+                    backend(1, Health::Up, "answered NOERROR", Some(213)),
+                    backend(2, Health::Down, "timeout", None),
+                ],
+            }],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_others_build_on() {
+        let document = serde_json::to_value(Status::sample()).unwrap();
+        let zero_but = |set: &[(&str, u64)]| {
+            let mut all = serde_json::to_value(endings(&EndingCounters::default())).unwrap();
+            assert_eq!(all.as_object().unwrap().len(), Ending::ALL.len());
+            for (name, packets) in set {
+                all[name] = Value::from(*packets);
+            }
+            all
+        };
+        let expected = json!({
+            "version": "0.1.0",
+            "started_at": "2026-01-31T10:00:00.000Z",
+            "generation": 7,
+            "dataplane": {
+                "interfaces": [
+                    {"name": "eth0", "mode": "native", "program_id": 41, "link_id": 5},
+                ],
+                "counters": {
+                    "total": zero_but(&[("transmitted", 1_234_567), ("not_service", 12)]),
+                    "no_service": zero_but(&[("not_service", 12)]),
+                },
+            },
+            "services": [{
+                "name": "resolvers",
+                "vips": ["192.168.0.200"],
+                "port": 53,
+                "protocols": ["udp"],
+                "policy": "hash",
+                "packets": 1_234_567,
+                "bytes": 92_592_525,
+                "endings": zero_but(&[("transmitted", 1_234_567)]),
+                "backends": [
+                    {
+                        "name": "dns1",
+                        "address": "192.168.0.201",
+                        "mac": "02:00:00:00:00:01",
+                        "interface": "eth0",
+                        "unresolved": null,
+                        "admin": "enabled",
+                        "health": "up",
+                        "weight": 1,
+                        "share": 1.0,
+                        "packets": 1_234_567,
+                        "bytes": 92_592_525,
+                        "last_probe": {
+                            "at": "2026-01-31T12:00:00.100Z",
+                            "outcome": "answered NOERROR",
+                            "rtt_us": 213,
+                        },
+                        "since": "2026-01-31T11:00:00.000Z",
+                    },
+                    {
+                        "name": "dns2",
+                        "address": "192.168.0.202",
+                        "mac": null,
+                        "interface": null,
+                        "unresolved": null,
+                        "admin": "enabled",
+                        "health": "down",
+                        "weight": 1,
+                        "share": 0.0,
+                        "packets": 0,
+                        "bytes": 0,
+                        "last_probe": {
+                            "at": "2026-01-31T12:00:00.100Z",
+                            "outcome": "timeout",
+                            "rtt_us": null,
+                        },
+                        "since": "2026-01-31T11:00:00.000Z",
+                    },
+                ],
+            }],
+        });
+        assert_eq!(document, expected);
+        let read: Status = serde_json::from_value(document).unwrap();
+        assert_eq!(read, Status::sample());
+    }
+
+    /// A newer agent may say more than an older command line knows.
+    #[test]
+    fn fields_of_later_versions_are_skipped() {
+        let mut document = serde_json::to_value(Status::sample()).unwrap();
+        document["later"] = Value::from(1);
+        document["services"][0]["backends"][0]["later"] = Value::from(1);
+        let read: Status = serde_json::from_value(document).unwrap();
+        assert_eq!(read, Status::sample());
+    }
+}

@@ -1,0 +1,154 @@
+//! The command line: a file a verb.
+
+mod check_config;
+mod run;
+mod status;
+mod table;
+mod unload;
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    config::{ConfigError, defaults},
+    datapath::DEFAULT_PIN_DIR,
+};
+
+/// Wrong usage or a wrong configuration. clap leaves with the same.
+const EXIT_BAD_CONFIG: u8 = 2;
+
+/// A load balancer for DNS servers with an XDP fast path.
+///
+/// An XDP program takes the packets for a service address and hands each to one of the servers
+/// behind it, which answers the client directly. The agent asks the servers real DNS questions and
+/// takes out of rotation who does not answer.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_long_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  dns-lb check-config                    is the configuration right? every fault, with its line
+  dns-lb run                             steer, and probe until SIGTERM; traffic flows on after it
+  dns-lb run --config ./dns-lb.toml      the same with another configuration
+  dns-lb status                          who is up, who gets which share
+  dns-lb status --json | jq '.services[].backends[] | select(.health != \"up\")'
+  dns-lb unload                          steer no more
+
+Exit codes: 0 done, 1 failed, 2 bad usage or bad configuration.";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Run(run::Arguments),
+    CheckConfig(check_config::Arguments),
+    Status(status::Arguments),
+    Unload(unload::Arguments),
+}
+
+/// Where the configuration is: an argument of every verb.
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// The configuration.
+    #[arg(long, value_name = "FILE", default_value = defaults::CONFIG_FILE)]
+    config: PathBuf,
+}
+
+/// Where maps, program and links are pinned.
+#[derive(Debug, Args)]
+struct PinDirectory {
+    /// Where maps, program and links are pinned; on a bpffs.
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_PIN_DIR)]
+    pin_dir: PathBuf,
+}
+
+impl Cli {
+    /// Does what the command line says, and says on standard error why it cannot.
+    #[must_use]
+    pub fn execute(&self) -> ExitCode {
+        let done = match &self.verb {
+            Verb::Run(arguments) => run::execute(arguments),
+            Verb::CheckConfig(arguments) => check_config::execute(arguments),
+            Verb::Status(arguments) => status::execute(arguments),
+            Verb::Unload(arguments) => unload::execute(arguments),
+        };
+        done.unwrap_or_else(|error| {
+            // Nobody may be left who reads it.
+            let _ = writeln!(io::stderr(), "{}", explain(&error));
+            if error.is::<ConfigError>() {
+                ExitCode::from(EXIT_BAD_CONFIG)
+            } else {
+                ExitCode::FAILURE
+            }
+        })
+    }
+}
+
+/// An error and its causes in one line. What many an error says of its cause itself is not said
+/// twice.
+fn explain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+/// Writes to standard output. A reader who has seen enough (`dns-lb status | head`) is no failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn causes_are_said_once() {
+        let cause = || io::Error::from_raw_os_error(2);
+        let repeating = anyhow::Error::from(cause()).context(format!("cannot read x: {}", cause()));
+        assert_eq!(explain(&repeating), format!("cannot read x: {}", cause()));
+        let plain = anyhow::Error::from(cause()).context("cannot read x");
+        assert_eq!(explain(&plain), format!("cannot read x: {}", cause()));
+    }
+
+    #[test]
+    fn help_fits_a_hundred_columns() {
+        let mut command = Cli::command();
+        command.build();
+        let mut helps = vec![command.render_long_help().to_string()];
+        for verb in command.get_subcommands_mut() {
+            helps.push(verb.render_long_help().to_string());
+        }
+        assert_eq!(helps.len(), 6, "the root, four verbs, help");
+        for line in helps.iter().flat_map(|help| help.lines()) {
+            assert!(line.chars().count() <= 100, "{line}");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The values of settings that the file leaves out. They stand here and nowhere else; a test holds
+//! `examples/dns-lb.toml` against them.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use super::{OnNoBackend, Policy, Protocol, XdpMode};
+
+/// `--config`
+pub const CONFIG_FILE: &str = "/etc/dns-lb/dns-lb.toml";
+
+pub(super) const XDP_MODE: XdpMode = XdpMode::Auto;
+pub(super) const HASH_KEY_FILE: &str = "/etc/dns-lb/hash.key";
+pub(super) const API_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8053);
+
+pub(super) const PORT: u16 = 53;
+pub(super) const PROTOCOLS: [Protocol; 1] = [Protocol::Udp];
+pub(super) const POLICY: Policy = Policy::Hash;
+pub(super) const ON_NO_BACKEND: OnNoBackend = OnNoBackend::FailOpen;
+
+/// A name that resolvers answer on their own, and authoritative servers too, if with an error. It
+/// tells a server that works from one that does not, on whatever it serves.
+pub(super) const QUERY: &str = "localhost.localnet. A";
+pub(super) const ACCEPT_RCODES: [&str; 2] = ["NOERROR", "NXDOMAIN"];
+pub(super) const INTERVAL: Duration = Duration::from_millis(250);
+/// Or `interval`, where that is shorter.
+pub(super) const FAST_INTERVAL: Duration = Duration::from_millis(50);
+pub(super) const TIMEOUT: Duration = Duration::from_millis(250);
+pub(super) const FALL: u32 = 2;
+pub(super) const RISE: u32 = 3;
+
+pub(super) const WEIGHT: u16 = 1;

@@ -1,0 +1,134 @@
+//! From a file to a configuration: reading the octets, the keys at the top, and `[api]`.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Api, Config, XdpMode, defaults,
+    faults::Faults,
+    reader::{Table, read_document},
+    scalar::{self, Seen},
+    service,
+};
+
+/// Largest file that is read, in octets: far more than the largest configuration takes.
+pub const MAX_FILE_SIZE: u64 = 4 * 1024 * 1024;
+
+/// Why there is no configuration. Displays as the full report.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {reason}", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// What the system says.
+        reason: io::Error,
+    },
+    /// The file is larger than [`MAX_FILE_SIZE`].
+    #[error("the configuration {} is larger than 4 MiB", file.display())]
+    TooLarge {
+        /// The file.
+        file: PathBuf,
+    },
+    /// The file is not text.
+    #[error("the configuration {} is not UTF-8 text: octet {offset} is wrong", file.display())]
+    NotText {
+        /// The file.
+        file: PathBuf,
+        /// Octet, from 0, at which text ends.
+        offset: usize,
+    },
+    /// The file says what it must not.
+    #[error("{}", faults.in_file(file))]
+    Faults {
+        /// The file.
+        file: PathBuf,
+        /// Everything that is wrong with it.
+        faults: Faults,
+    },
+}
+
+impl Config {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or every fault in it.
+    pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        let text = read_text(file)?;
+        Self::parse(&text).map_err(|faults| ConfigError::Faults {
+            file: file.to_owned(),
+            faults,
+        })
+    }
+
+    /// Reads a configuration from text.
+    ///
+    /// # Errors
+    /// Every fault in the text.
+    pub fn parse(text: &str) -> Result<Self, Faults> {
+        read_document(text, config)
+    }
+}
+
+fn read_text(file: &Path) -> Result<String, ConfigError> {
+    let cannot_read = |reason| ConfigError::Read {
+        file: file.to_owned(),
+        reason,
+    };
+    let mut octets = Vec::new();
+    File::open(file)
+        .and_then(|opened| opened.take(MAX_FILE_SIZE + 1).read_to_end(&mut octets))
+        .map_err(cannot_read)?;
+    if octets.len() as u64 > MAX_FILE_SIZE {
+        return Err(ConfigError::TooLarge {
+            file: file.to_owned(),
+        });
+    }
+    String::from_utf8(octets).map_err(|error| ConfigError::NotText {
+        file: file.to_owned(),
+        offset: error.utf8_error().valid_up_to(),
+    })
+}
+
+fn config(mut root: Table<'_, '_>) -> Option<Config> {
+    let interfaces = root.required("interfaces", "interfaces = [\"eth0\"]", |value| {
+        let mut seen = Seen::default();
+        value.each("a list of interfaces", |value| {
+            seen.read_new(value, scalar::interface)
+        })
+    });
+    let xdp_mode = root.optional("xdp_mode", defaults::XDP_MODE, |value| {
+        let choices = [
+            ("auto", XdpMode::Auto),
+            ("native", XdpMode::Native),
+            ("generic", XdpMode::Generic),
+        ];
+        value.choice(&choices, &[])
+    });
+    let hash_key_file = root.optional(
+        "hash_key_file",
+        PathBuf::from(defaults::HASH_KEY_FILE),
+        scalar::path,
+    );
+    let api = root.table("api").and_then(api);
+    let services = service::services(&mut root);
+    root.finish();
+    Some(Config {
+        interfaces: interfaces?,
+        xdp_mode: xdp_mode?,
+        hash_key_file: hash_key_file?,
+        api: api?,
+        services: services?,
+    })
+}
+
+fn api(mut table: Table<'_, '_>) -> Option<Api> {
+    let listen = table.optional("listen", defaults::API_LISTEN, scalar::listen);
+    table.refuse_later("admin_socket");
+    table.finish();
+    Some(Api { listen: listen? })
+}

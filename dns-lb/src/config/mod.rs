@@ -1,0 +1,181 @@
+//! What the operator wants: the configuration file, and the types that it becomes.
+//!
+//! The types here cannot be invalid: what the file may say and what it may not is decided once,
+//! on the way in. `reader` takes keys from a TOML document, which `syntax` has mended where it was
+//! broken; `load` and `service` say which keys there are, `scalar` what a single value may be,
+//! `defaults` what holds where the file is silent.
+
+pub mod defaults;
+mod faults;
+mod load;
+mod reader;
+mod scalar;
+mod service;
+mod syntax;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use hickory_proto::{
+    op::ResponseCode,
+    rr::{Name, RecordType},
+};
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    faults::{Fault, Faults},
+    load::{ConfigError, MAX_FILE_SIZE},
+    service::{MAX_BACKENDS, MAX_SERVICES, MAX_VIPS},
+};
+use crate::mac::MacAddress;
+
+/// A whole configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Interfaces that the XDP program is attached to; at least one, each once.
+    pub interfaces: Vec<String>,
+    /// How it is attached.
+    pub xdp_mode: XdpMode,
+    /// The secret that keys the flow hash; made on first start if absent.
+    pub hash_key_file: PathBuf,
+    /// The agent's HTTP side.
+    pub api: Api,
+    /// At least one, at most [`MAX_SERVICES`]; names differ, and so do VIP, port and protocol taken
+    /// together, of which there are at most [`MAX_VIPS`]. No backend's address is a VIP.
+    pub services: Vec<Service>,
+}
+
+/// `[api]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Api {
+    /// Where the read-only HTTP server listens.
+    pub listen: SocketAddr,
+}
+
+/// How the XDP program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpMode {
+    /// Native if the driver can, else generic.
+    Auto,
+    /// In the driver, or not at all.
+    Native,
+    /// In the kernel's stack, after the driver: any device, slower.
+    Generic,
+}
+
+/// `[[service]]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// What status and logs call it.
+    pub name: String,
+    /// Addresses that clients send to; at least one.
+    pub vips: Vec<Ipv4Addr>,
+    /// Port that clients send to, from 1.
+    pub port: u16,
+    /// At least one, each once.
+    pub protocols: Vec<Protocol>,
+    /// How a packet's backend is chosen.
+    pub policy: Policy,
+    /// What happens when no backend is usable.
+    pub on_no_backend: OnNoBackend,
+    /// How backends are probed.
+    pub health: HealthCheck,
+    /// At least one; names and addresses differ within the service. All services together have at
+    /// most [`MAX_BACKENDS`].
+    pub backends: Vec<Backend>,
+}
+
+/// A transport protocol that a service takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// DNS over UDP (RFC 1035, 4.2.1).
+    Udp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Udp => "udp",
+        })
+    }
+}
+
+/// How a packet's backend is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// Keyed hash of addresses and ports: a flow stays on its backend.
+    Hash,
+    /// One packet after the other to one backend after the other.
+    RoundRobin,
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hash => "hash",
+            Self::RoundRobin => "round-robin",
+        })
+    }
+}
+
+/// What happens to packets when no backend is usable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnNoBackend {
+    /// Steer to all backends with a weight, as if they were up.
+    FailOpen,
+    /// Give the packet to the host's own stack.
+    Pass,
+    /// Drop the packet.
+    Drop,
+}
+
+/// `[service.health]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// Name that a probe asks for.
+    pub name: Name,
+    /// Type that a probe asks for.
+    pub record_type: RecordType,
+    /// Response codes that pass; at least one.
+    pub accept_rcodes: BTreeSet<u16>,
+    /// Between probes of a backend whose state is settled; 10 ms to 1 h.
+    pub interval: Duration,
+    /// Between probes while a verdict is pending; 10 ms to `interval`.
+    pub fast_interval: Duration,
+    /// How long a reply may take; 1 ms to 1 min.
+    pub timeout: Duration,
+    /// Failures in a row that take a backend down, 1 to 100.
+    pub fall: u32,
+    /// Passes in a row that bring it up, 1 to 100.
+    pub rise: u32,
+}
+
+impl HealthCheck {
+    /// Whether an answer with this code passes.
+    #[must_use]
+    pub fn accepts(&self, code: ResponseCode) -> bool {
+        self.accept_rcodes.contains(&u16::from(code))
+    }
+}
+
+/// `[[service.backend]]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// What status and logs call it.
+    pub name: String,
+    /// Its own address, on which it is probed and found on the link.
+    pub address: Ipv4Addr,
+    /// Share relative to the others, 0 to 1000; 0 takes no new queries.
+    pub weight: u16,
+    /// Its MAC address, if the kernel's neighbour table is not to be asked.
+    pub mac: Option<MacAddress>,
+}

@@ -1,0 +1,277 @@
+//! `[[service]]` and what is in it, and what services must not share.
+
+use std::{collections::BTreeSet, fmt, net::Ipv4Addr, time::Duration};
+
+use super::{
+    Backend, HealthCheck, OnNoBackend, Policy, Protocol, Service, defaults,
+    reader::{Place, Sink, Table, Value},
+    scalar::{self, Seen},
+};
+
+/// Most services of a configuration.
+pub const MAX_SERVICES: usize = 128;
+/// Most backends of all services together.
+pub const MAX_BACKENDS: usize = 4_096;
+/// Most combinations of VIP, port and protocol.
+pub const MAX_VIPS: usize = 1_024;
+
+const INTERVAL: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(10)..=Duration::from_secs(3_600);
+const TIMEOUT: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(1)..=Duration::from_secs(60);
+
+/// All services.
+pub(super) fn services(root: &mut Table<'_, '_>) -> Option<Vec<Service>> {
+    let mut census = Census::default();
+    root.required("service", "a table [[service]]", |value| {
+        let sink = value.sink;
+        let services = value.each("tables [[service]]", |value| service(value, &mut census));
+        census.refuse_vips_as_backends(sink);
+        services
+    })
+}
+
+fn service(value: Value<'_, '_>, census: &mut Census) -> Option<Service> {
+    let sink = value.sink;
+    census.services.count(sink, &value.place);
+    let mut table = value.table()?;
+    let name = table.required("name", "name = \"resolvers\"", |value| {
+        census.names.read_new(value, scalar::name)
+    });
+    let vips = table.required("vips", "vips = [\"192.168.0.200\"]", |value| {
+        value.each("a list of IPv4 addresses", |value| {
+            let place = value.place.clone();
+            Some((place, scalar::address(value)?))
+        })
+    });
+    let port = table.optional("port", defaults::PORT, |value| value.integer(1..=u16::MAX));
+    let protocols = table.optional("protocols", defaults::PROTOCOLS.to_vec(), protocols);
+    let policy = table.optional("policy", defaults::POLICY, |value| {
+        let choices = [("hash", Policy::Hash), ("round-robin", Policy::RoundRobin)];
+        value.choice(&choices, &["source", "qname"])
+    });
+    let on_no_backend = table.optional("on_no_backend", defaults::ON_NO_BACKEND, |value| {
+        let choices = [
+            ("fail-open", OnNoBackend::FailOpen),
+            ("pass", OnNoBackend::Pass),
+            ("drop", OnNoBackend::Drop),
+        ];
+        value.choice(&choices, &[])
+    });
+    table.refuse_later("max_ejected");
+    let health = table.table("health").and_then(health);
+    let backends = table.required("backend", "a table [[service.backend]]", |value| {
+        let mut names = Seen::default();
+        let mut addresses = Seen::default();
+        value.each("tables [[service.backend]]", |value| {
+            backend(value, &mut names, &mut addresses, census)
+        })
+    });
+    table.finish();
+
+    if let (Some(vips), Some(port), Some(protocols)) = (&vips, port, &protocols) {
+        for (place, address) in vips {
+            census.claim_vip(sink, place, *address, port, protocols);
+        }
+    }
+    Some(Service {
+        name: name?,
+        vips: vips?.into_iter().map(|(_, address)| address).collect(),
+        port: port?,
+        protocols: protocols?,
+        policy: policy?,
+        on_no_backend: on_no_backend?,
+        health: health?,
+        backends: backends?,
+    })
+}
+
+fn protocols(value: Value<'_, '_>) -> Option<Vec<Protocol>> {
+    let mut seen = Seen::default();
+    value.each("a list of protocols: \"udp\"", |value| {
+        seen.read_new(value, |value| {
+            value.choice(&[("udp", Protocol::Udp)], &["tcp"])
+        })
+    })
+}
+
+fn health(mut table: Table<'_, '_>) -> Option<HealthCheck> {
+    let default_query = scalar::parse_query(defaults::QUERY).expect("a test parses the default");
+    let query = table.optional("query", default_query, scalar::query);
+    // One transport and one path so far: the keys are there so that a file can already say them.
+    let transport = table.optional("transport", (), |value| {
+        value.choice(&[("udp", ())], &["tcp", "both"])
+    });
+    let path = table.optional("path", (), |value| {
+        value.choice(&[("real", ())], &["vip", "both"])
+    });
+    let default_rcodes = defaults::ACCEPT_RCODES
+        .into_iter()
+        .filter_map(scalar::rcode_number);
+    let accept_rcodes = table.optional("accept_rcodes", default_rcodes.collect(), rcodes);
+    let interval = table.optional("interval", defaults::INTERVAL, |value| {
+        scalar::duration(value, INTERVAL)
+    });
+    let longest_fast = interval.unwrap_or(*INTERVAL.end());
+    let default_fast = defaults::FAST_INTERVAL.min(longest_fast);
+    let fast_interval = table.optional("fast_interval", default_fast, |value| {
+        scalar::duration(value, *INTERVAL.start()..=longest_fast)
+    });
+    let timeout = table.optional("timeout", defaults::TIMEOUT, |value| {
+        scalar::duration(value, TIMEOUT)
+    });
+    table.refuse_later("down_interval");
+    let fall = table.optional("fall", defaults::FALL, |value| value.integer(1..=100));
+    let rise = table.optional("rise", defaults::RISE, |value| value.integer(1..=100));
+    table.finish();
+
+    let (name, record_type) = query?;
+    transport?;
+    path?;
+    Some(HealthCheck {
+        name,
+        record_type,
+        accept_rcodes: accept_rcodes?,
+        interval: interval?,
+        fast_interval: fast_interval?,
+        timeout: timeout?,
+        fall: fall?,
+        rise: rise?,
+    })
+}
+
+fn rcodes(value: Value<'_, '_>) -> Option<BTreeSet<u16>> {
+    let mut seen = Seen::default();
+    let codes = value.each("a list of response codes such as \"NOERROR\"", |value| {
+        seen.read_new(value, scalar::rcode)
+    });
+    let names = codes?.into_iter();
+    Some(names.filter_map(scalar::rcode_number).collect())
+}
+
+fn backend(
+    value: Value<'_, '_>,
+    names: &mut Seen<String>,
+    addresses: &mut Seen<Ipv4Addr>,
+    census: &mut Census,
+) -> Option<Backend> {
+    census.backends.count(value.sink, &value.place);
+    let mut table = value.table()?;
+    let name = table.required("name", "name = \"dns1\"", |value| {
+        names.read_new(value, scalar::name)
+    });
+    let address = table.required("address", "address = \"192.168.0.201\"", |value| {
+        let place = value.place.clone();
+        let address = addresses.read_new(value, scalar::address)?;
+        census.backend_addresses.push((place, address));
+        Some(address)
+    });
+    let weight = table.optional("weight", defaults::WEIGHT, |value| value.integer(0..=1_000));
+    let mac = table.optional("mac", None, |value| scalar::mac(value).map(Some));
+    table.finish();
+    Some(Backend {
+        name: name?,
+        address: address?,
+        weight: weight?,
+        mac: mac?,
+    })
+}
+
+/// What has been read of all services, for the rules that hold across them.
+struct Census {
+    services: Count,
+    backends: Count,
+    vips: Count,
+    names: Seen<String>,
+    vip_addresses: Seen<Ipv4Addr>,
+    endpoints: Seen<Endpoint>,
+    backend_addresses: Vec<(Place, Ipv4Addr)>,
+}
+
+impl Default for Census {
+    fn default() -> Self {
+        Self {
+            services: Count::up_to(MAX_SERVICES, "services"),
+            backends: Count::up_to(MAX_BACKENDS, "backends of all services"),
+            vips: Count::up_to(MAX_VIPS, "combinations of VIP, port and protocol"),
+            names: Seen::default(),
+            vip_addresses: Seen::default(),
+            endpoints: Seen::default(),
+            backend_addresses: Vec::new(),
+        }
+    }
+}
+
+impl Census {
+    fn claim_vip(
+        &mut self,
+        sink: &Sink<'_>,
+        place: &Place,
+        address: Ipv4Addr,
+        port: u16,
+        protocols: &[Protocol],
+    ) {
+        if self.vip_addresses.line(&address).is_none() {
+            self.vip_addresses.claim(sink, place, address);
+        }
+        for &protocol in protocols {
+            self.vips.count(sink, place);
+            let endpoint = Endpoint {
+                address,
+                port,
+                protocol,
+            };
+            self.endpoints.claim(sink, place, endpoint);
+        }
+    }
+
+    /// A backend owns the VIP beside an address of its own, on which it is probed and found.
+    fn refuse_vips_as_backends(&self, sink: &Sink<'_>) {
+        for (place, address) in &self.backend_addresses {
+            if let Some(line) = self.vip_addresses.line(address) {
+                let problem = format!("\"{address}\" is a VIP, on line {line}");
+                sink.report(place, problem, "the server's own address");
+            }
+        }
+    }
+}
+
+/// What clients send to.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Endpoint {
+    address: Ipv4Addr,
+    port: u16,
+    protocol: Protocol,
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}/{}", self.address, self.port, self.protocol)
+    }
+}
+
+/// Counts towards a limit.
+struct Count {
+    so_far: usize,
+    limit: usize,
+    what: &'static str,
+}
+
+impl Count {
+    const fn up_to(limit: usize, what: &'static str) -> Self {
+        Self {
+            so_far: 0,
+            limit,
+            what,
+        }
+    }
+
+    /// Counts one more, and reports the first one too many.
+    fn count(&mut self, sink: &Sink<'_>, place: &Place) {
+        self.so_far += 1;
+        if self.so_far == self.limit + 1 {
+            let allowed = format!("at most {} {}", self.limit, self.what);
+            sink.report(place, "one too many", allowed);
+        }
+    }
+}

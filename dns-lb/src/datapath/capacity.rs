@@ -1,0 +1,153 @@
+//! How large the maps are: decided when they are made, since an array cannot grow.
+
+use dns_lb_common::map;
+
+use crate::config::Config;
+
+/// Room in the maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capacity {
+    /// Services.
+    pub services: u32,
+    /// Backends, over all services.
+    pub backends: u32,
+    /// Slots of one bank of the VIP hash; a power of two.
+    pub vip_slots: u32,
+}
+
+/// What a configuration takes up of a [`Capacity`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Demand {
+    /// Services.
+    pub services: u32,
+    /// Backends, over all services.
+    pub backends: u32,
+    /// Keys in the VIP hash: each VIP with each port and protocol, and each VIP as an address.
+    pub vip_keys: u32,
+}
+
+impl Demand {
+    /// What this configuration needs.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let sum = |count: &dyn Fn(&crate::config::Service) -> usize| -> u32 {
+            config
+                .services
+                .iter()
+                .map(count)
+                .sum::<usize>()
+                .try_into()
+                .unwrap_or(u32::MAX)
+        };
+        Self {
+            services: sum(&|_| 1),
+            backends: sum(&|service| service.backends.len()),
+            vip_keys: sum(&|service| service.vips.len() * (service.protocols.len() + 1)),
+        }
+    }
+}
+
+impl Capacity {
+    /// Room for twice this demand, so that a configuration can grow while the maps live on, and
+    /// never so little that a small one is cramped.
+    #[must_use]
+    pub fn with_headroom(demand: Demand) -> Self {
+        Self {
+            services: (demand.services * 2).next_power_of_two().max(8),
+            backends: (demand.backends * 2).next_power_of_two().max(32),
+            vip_slots: vip_slots_for(demand.vip_keys * 2),
+        }
+    }
+
+    /// Whether the demand fits.
+    #[must_use]
+    pub fn holds(&self, demand: Demand) -> bool {
+        demand.services <= self.services
+            && demand.backends <= self.backends
+            && vip_slots_for(demand.vip_keys) <= self.vip_slots
+    }
+
+    /// Entries of a map. Ids count from 1, so what ids index has one entry more.
+    ///
+    /// # Panics
+    ///
+    /// If the map is not one whose size depends on the configuration.
+    #[must_use]
+    pub(super) fn entries(&self, map: &str) -> u32 {
+        match map {
+            map::CONTROL => 1,
+            map::VIPS => 2 * self.vip_slots,
+            map::TABLES => 2 * self.services,
+            map::BACKENDS => 2 * self.backend_stride(),
+            map::SERVICE_COUNTERS => self.services + 1,
+            map::BACKEND_COUNTERS => self.backend_stride(),
+            _ => unreachable!("{map} has a fixed size"),
+        }
+    }
+
+    /// The capacity of maps that have this many entries.
+    pub(super) fn from_entries(vips: u32, tables: u32, backends: u32) -> Self {
+        Self {
+            services: tables / 2,
+            backends: (backends / 2).saturating_sub(1),
+            vip_slots: vips / 2,
+        }
+    }
+
+    /// Distance between the banks of the `backends` map.
+    #[must_use]
+    pub fn backend_stride(&self) -> u32 {
+        self.backends + 1
+    }
+}
+
+/// Slots in which a seed that separates this many keys is found quickly.
+///
+/// A random seed separates n keys in m slots with probability e^(-n²/2m), by the birthday bound.
+/// At m = n²/16 that is e^-8, one in 3,000: a few milliseconds of search for a thousand keys.
+fn vip_slots_for(keys: u32) -> u32 {
+    (keys.saturating_mul(keys) / 16).next_power_of_two().max(64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_and_capacity_are_each_others_inverse() {
+        let demand = Demand {
+            services: 3,
+            backends: 40,
+            vip_keys: 12,
+        };
+        let capacity = Capacity::with_headroom(demand);
+        assert!(capacity.holds(demand));
+        let [vips, tables, backends] =
+            [map::VIPS, map::TABLES, map::BACKENDS].map(|map| capacity.entries(map));
+        assert_eq!(Capacity::from_entries(vips, tables, backends), capacity);
+    }
+
+    #[test]
+    fn a_demand_beyond_the_capacity_is_seen() {
+        let capacity = Capacity::with_headroom(Demand {
+            services: 1,
+            backends: 1,
+            vip_keys: 2,
+        });
+        assert!(!capacity.holds(Demand {
+            services: 9,
+            backends: 1,
+            vip_keys: 2
+        }));
+        assert!(!capacity.holds(Demand {
+            services: 1,
+            backends: 33,
+            vip_keys: 2
+        }));
+        assert!(!capacity.holds(Demand {
+            services: 1,
+            backends: 1,
+            vip_keys: 100
+        }));
+    }
+}

@@ -1,0 +1,63 @@
+//! Whether a backend answers as a DNS server should.
+//!
+//! Knows probes and thresholds. Knows no maps, no tables and no HTTP.
+
+mod checker;
+mod probe;
+mod state;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub use checker::{BackendKey, Checker, Report, Target};
+pub use probe::{Expected, Ignored, Operation, Outcome, Reply, judge_reply, probe};
+pub use state::{State, Transition};
+
+/// What the probes say of a backend. What the operator wants of it is another matter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Health {
+    /// No verdict yet.
+    #[default]
+    Unknown,
+    /// Answers.
+    Up,
+    /// Does not answer, or not as it should.
+    Down,
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "unknown",
+            Self::Up => "up",
+            Self::Down => "down",
+        })
+    }
+}
+
+#[cfg(test)]
+mod testing {
+    //! What the tests of this module share.
+
+    use std::time::Duration;
+
+    use hickory_proto::rr::RecordType;
+
+    use crate::config::HealthCheck;
+
+    /// The timings that the configuration defaults to.
+    pub(super) fn check() -> HealthCheck {
+        HealthCheck {
+            name: "localhost.localnet.".parse().unwrap(),
+            record_type: RecordType::A,
+            accept_rcodes: [0, 3].into(),
+            interval: Duration::from_millis(250),
+            fast_interval: Duration::from_millis(50),
+            timeout: Duration::from_millis(250),
+            fall: 2,
+            rise: 3,
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The file that holds the secret of the flow hash.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use dns_lb_common::HashKey;
+
+/// Why there is no hash key.
+#[derive(Debug, thiserror::Error)]
+pub enum HashKeyError {
+    /// The file could not be read or made.
+    #[error(
+        "cannot {operation} the hash key file {path}: {reason}{}",
+        remedy(reason)
+    )]
+    File {
+        /// "read" or "create".
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        reason: io::Error,
+    },
+    /// The file holds something else.
+    #[error(
+        "{path} is not a hash key: it must hold 32 hexadecimal digits and nothing else; copy it \
+         from another balancer, or remove it to have a new one made"
+    )]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// What to do about a file that cannot be had. The key is a secret of root's, so this is what an
+/// ordinary user who starts the agent meets first.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => "; the agent needs root",
+        io::ErrorKind::ReadOnlyFilesystem => "; hash_key_file names another place",
+        _ => "",
+    }
+}
+
+/// Reads the key; makes a random one, readable by root alone, if there is no file.
+///
+/// # Errors
+///
+/// If the file cannot be read or made, or holds anything but 32 hexadecimal digits.
+pub fn load_or_create_hash_key(path: &Path) -> Result<HashKey, HashKeyError> {
+    let failed = |operation| {
+        move |reason| HashKeyError::File {
+            operation,
+            path: path.to_owned(),
+            reason,
+        }
+    };
+    match fs::read(path) {
+        Ok(text) => parse(&text).ok_or_else(|| HashKeyError::Malformed {
+            path: path.to_owned(),
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let key = HashKey {
+                words: rand::random(),
+            };
+            create(path, &key).map_err(failed("create"))?;
+            Ok(key)
+        }
+        Err(error) => Err(failed("read")(error)),
+    }
+}
+
+/// Writes the key beside its place and moves it there: a crash leaves no half of a key.
+fn create(path: &Path, key: &HashKey) -> io::Result<()> {
+    if let Some(directory) = path
+        .parent()
+        .filter(|directory| !directory.as_os_str().is_empty())
+    {
+        fs::create_dir_all(directory)?;
+    }
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!(".{}", std::process::id()));
+    let draft = PathBuf::from(draft);
+    let written = (|| {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&draft)?;
+        let [first, second] = key.words;
+        writeln!(file, "{first:016x}{second:016x}")?;
+        file.sync_all()?;
+        fs::rename(&draft, path)
+    })();
+    if written.is_err() {
+        // Best effort: the error that matters is the one above.
+        let _ = fs::remove_file(&draft);
+    }
+    written
+}
+
+fn parse(text: &[u8]) -> Option<HashKey> {
+    let digits = str::from_utf8(text.trim_ascii()).ok()?;
+    if digits.len() != 32 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+        return None;
+    }
+    let (first, second) = digits.split_at(16);
+    let word = |digits| u64::from_str_radix(digits, 16).ok();
+    Some(HashKey {
+        words: [word(first)?, word(second)?],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_made_key_is_private_random_and_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("below").join("hash.key");
+        let made = load_or_create_hash_key(&path).unwrap();
+        assert_eq!(load_or_create_hash_key(&path).unwrap(), made);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        let other = load_or_create_hash_key(&directory.path().join("other.key")).unwrap();
+        assert_ne!(made, other);
+        assert_eq!(
+            fs::read_dir(path.parent().unwrap()).unwrap().count(),
+            1,
+            "a draft is left"
+        );
+    }
+
+    #[test]
+    fn what_is_not_a_key_is_refused_and_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("hash.key");
+        for text in [
+            "",
+            "0123",
+            "0123456789abcdef0123456789abcdeg",
+            "+123456789abcdef0123456789abcdef",
+        ] {
+            fs::write(&path, text).unwrap();
+            assert!(matches!(
+                load_or_create_hash_key(&path),
+                Err(HashKeyError::Malformed { .. })
+            ));
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        fs::write(&path, "0123456789abcdefFEDCBA9876543210\n").unwrap();
+        let key = load_or_create_hash_key(&path).unwrap();
+        assert_eq!(key.words, [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210]);
+    }
+}

@@ -1,0 +1,178 @@
+//! A DNS server's host: the server's life and death, and the host's link.
+
+use std::{
+    fs,
+    net::Ipv4Addr,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+
+use crate::{
+    dns,
+    lab::{CLIENT_NETWORK, VIP},
+    node::{Node, Stdout},
+    process::Process,
+    software::Software,
+};
+
+/// How long a server may take until it answers.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// A host for a DNS server, with the VIP on its loopback.
+pub struct Backend {
+    /// `dns1`, `dns2`, …
+    pub name: String,
+    /// Its own address.
+    pub address: Ipv4Addr,
+    /// Its MAC address, as text.
+    pub mac: String,
+    /// The host.
+    pub node: Node,
+    /// What it runs; none if it only has the addresses.
+    pub software: Option<Software>,
+    pub(crate) server: Option<Process>,
+}
+
+impl Backend {
+    /// What its server answers to [`dns::IDENTITY`], like `dns1/nsd`.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        match self.software {
+            Some(software) => format!("{}/{software}", self.name),
+            None => self.name.clone(),
+        }
+    }
+
+    /// Starts the server, without waiting for it.
+    ///
+    /// # Errors
+    /// It runs already, the host has no software, or the software is not installed.
+    pub fn launch(&mut self) -> Result<()> {
+        let Some(software) = self.software.filter(|_| self.server.is_none()) else {
+            bail!("{} has no server to start", self.name);
+        };
+        let command = software.prepare(&self.node, &self.identity(), [self.address, VIP])?;
+        self.server = Some(
+            self.node
+                .spawn(&software.to_string(), command, Stdout::Log)?,
+        );
+        Ok(())
+    }
+
+    /// Waits until the server answers on its own address and on the VIP.
+    ///
+    /// # Errors
+    /// It does not within 20 s, or it ends; the error shows its log.
+    pub fn wait_until_answering(&mut self) -> Result<()> {
+        let deadline = Instant::now() + START_LIMIT;
+        let identity = self.identity();
+        let server = self.server.as_mut().context("no server was started")?;
+        for address in [self.address, VIP] {
+            loop {
+                server.fail_if_ended()?;
+                let attempt = Duration::from_millis(100);
+                match self.node.run(move || dns::ask_identity(address, attempt)) {
+                    Ok(answer) if answer == identity => break,
+                    Ok(answer) => bail!("{identity} calls itself {answer}"),
+                    Err(error) if Instant::now() > deadline => {
+                        return Err(error.context(server.log()));
+                    }
+                    Err(_) => thread::sleep(Duration::from_millis(10)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts the server and waits until it answers.
+    ///
+    /// # Errors
+    /// As [`Backend::launch`] and [`Backend::wait_until_answering`].
+    pub fn start(&mut self) -> Result<()> {
+        self.launch()?;
+        self.wait_until_answering()
+    }
+
+    /// Kills the server's processes (SIGKILL). Its port refuses from then on.
+    ///
+    /// # Errors
+    /// It was not running.
+    pub fn kill(&mut self) -> Result<()> {
+        self.server.take().context("no server runs")?.kill()
+    }
+
+    /// Stops the server's processes (SIGSTOP): its port takes queries, nobody answers.
+    ///
+    /// # Errors
+    /// It was not running.
+    pub fn freeze(&self) -> Result<()> {
+        self.server()?.signal(Signal::SIGSTOP)
+    }
+
+    /// Lets a frozen server go on (SIGCONT).
+    ///
+    /// # Errors
+    /// It was not running.
+    pub fn thaw(&self) -> Result<()> {
+        self.server()?.signal(Signal::SIGCONT)
+    }
+
+    /// Takes the host's link down, or up again with the route that it had.
+    ///
+    /// # Errors
+    /// `ip` fails.
+    pub fn set_link(&self, up: bool) -> Result<()> {
+        if up {
+            let [a, b, c, _] = self.address.octets();
+            self.node.ip(&format!(
+                "link set eth0 up\nroute replace default via {a}.{b}.{c}.254"
+            ))
+        } else {
+            self.node.ip("link set eth0 down")
+        }
+    }
+
+    /// Makes the host silent towards clients, errors included, while its link and its neighbours
+    /// see nothing odd; or lets it speak again.
+    ///
+    /// # Errors
+    /// `ip` fails.
+    pub fn set_silent(&self, silent: bool) -> Result<()> {
+        let verb = if silent { "replace" } else { "del" };
+        self.node
+            .ip(&format!("route {verb} blackhole {CLIENT_NETWORK}.0/24"))
+    }
+
+    /// How many datagrams the host has dropped so far since the server's socket was full: lost by
+    /// a machine that is too busy for the lab, not on the way.
+    ///
+    /// # Errors
+    /// The kernel's counters are not there.
+    pub fn overflowed(&self) -> Result<u64> {
+        let table = self
+            .node
+            .run(|| fs::read_to_string("/proc/thread-self/net/snmp"))?;
+        let mut rows = table.lines().filter_map(|line| line.strip_prefix("Udp: "));
+        let (names, counts) = (rows.next(), rows.next());
+        names
+            .unwrap_or_default()
+            .split(' ')
+            .zip(counts.unwrap_or_default().split(' '))
+            .find(|(name, _)| *name == "RcvbufErrors")
+            .and_then(|(_, count)| count.parse().ok())
+            .context("the kernel does not count full UDP sockets")
+    }
+
+    /// What the server has printed since it was last started.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.server.as_ref().map(Process::log).unwrap_or_default()
+    }
+
+    fn server(&self) -> Result<&Process> {
+        self.server.as_ref().context("no server runs")
+    }
+}

@@ -1,0 +1,72 @@
+//! DNS messages of the lab: asking a server who it is.
+
+use std::{
+    net::{Ipv4Addr, SocketAddrV4, UdpSocket},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use hickory_proto::{
+    op::{Message, MessageType, OpCode, Query, ResponseCode},
+    rr::{Name, RData, RecordType},
+};
+
+/// The name whose TXT record is the answering server's identity.
+pub const IDENTITY: &str = "id.lab.example.";
+
+/// The port of DNS.
+pub const PORT: u16 = 53;
+
+/// A query for the identity of whoever answers it, in wire format.
+///
+/// # Panics
+/// Never: name and message are constants of the lab.
+#[must_use]
+pub fn identity_query(id: u16) -> Vec<u8> {
+    let name = Name::from_ascii(IDENTITY).expect("the name is well-formed");
+    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
+    message.add_query(Query::query(name, RecordType::TXT));
+    message.to_vec().expect("a single question fits")
+}
+
+/// Id and identity of a positive reply to an [`identity_query`]; none of anything else.
+#[must_use]
+pub fn identity_reply(octets: &[u8]) -> Option<(u16, String)> {
+    let message = Message::from_vec(octets).ok()?;
+    let metadata = &message.metadata;
+    if metadata.message_type != MessageType::Response
+        || metadata.response_code != ResponseCode::NoError
+    {
+        return None;
+    }
+    message
+        .answers
+        .iter()
+        .find_map(|record| match &record.data {
+            RData::TXT(txt) => {
+                let identity = String::from_utf8_lossy(txt.txt_data.first()?).into_owned();
+                Some((metadata.id, identity))
+            }
+            _ => None,
+        })
+}
+
+/// Asks a server once, from the calling thread's network namespace, who it is.
+///
+/// # Errors
+/// No answer within `timeout`, or one that is no good.
+pub fn ask_identity(server: Ipv4Addr, timeout: Duration) -> Result<String> {
+    let id = rand::random();
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    socket.connect(SocketAddrV4::new(server, PORT))?;
+    socket.set_read_timeout(Some(timeout))?;
+    socket.send(&identity_query(id))?;
+    let mut octets = [0; 512];
+    let length = socket
+        .recv(&mut octets)
+        .with_context(|| format!("{server} does not answer"))?;
+    match identity_reply(&octets[..length]) {
+        Some((replied, identity)) if replied == id => Ok(identity),
+        _ => bail!("{server} sent no answer to our question"),
+    }
+}

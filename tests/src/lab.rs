@@ -1,0 +1,281 @@
+//! The lab's hosts and wires.
+//!
+//! ```text
+//!  client1 198.51.100.7 ─┐          ┌─ eth0 balancer 192.168.0.1, VIP 192.168.0.200
+//!  client2 198.51.100.8 ─┤          ├─ dns1 192.168.0.201, VIP on lo
+//!                  clients ─ router ─ br0 ── dns2 192.168.0.202, VIP on lo
+//!                                   └─ br1 ─ eth1 balancer 192.168.1.1
+//!                                          └ dns3 192.168.1.203, VIP on lo
+//! ```
+//!
+//! The router is 254 in each network, and nothing leads out of it. Queries for the VIP reach the
+//! balancer, since it alone answers for it in ARP; backends answer clients straight through the
+//! router. Each link is a veth pair with one end in the router, in a bridge.
+
+use std::net::Ipv4Addr;
+
+use anyhow::{Result, ensure};
+
+use crate::{
+    backend::Backend,
+    node::Node,
+    process,
+    software::Software,
+    xdp_pass::{self, PassLink},
+};
+
+/// The service address.
+pub const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 200);
+
+/// The first three octets of the clients' network.
+pub(crate) const CLIENT_NETWORK: &str = "198.51.100";
+
+/// A network that the balancer has an interface in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Segment {
+    /// 192.168.0.0/24 on the balancer's `eth0`, where queries arrive.
+    First,
+    /// 192.168.1.0/24 on the balancer's `eth1`.
+    Second,
+}
+
+impl Segment {
+    const fn index(self) -> u8 {
+        match self {
+            Self::First => 0,
+            Self::Second => 1,
+        }
+    }
+}
+
+/// A backend host to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// What it runs; none for a host that only has the addresses.
+    pub software: Option<Software>,
+    /// Where it is.
+    pub segment: Segment,
+}
+
+impl Host {
+    /// A host on the first segment that runs a server.
+    #[must_use]
+    pub const fn running(software: Software) -> Self {
+        Self {
+            software: Some(software),
+            segment: Segment::First,
+        }
+    }
+}
+
+/// What to build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topology {
+    /// Number of client hosts, at most 200.
+    pub clients: u8,
+    /// Backend hosts, at most 50: the first is `dns1` at .201, the second `dns2` at .202.
+    pub backends: Vec<Host>,
+}
+
+impl Topology {
+    /// One client, and a backend on the first segment for each server named.
+    #[must_use]
+    pub fn of(software: &[Software]) -> Self {
+        Self {
+            clients: 1,
+            backends: software.iter().copied().map(Host::running).collect(),
+        }
+    }
+}
+
+/// A client host.
+pub struct Client {
+    /// The host.
+    pub node: Node,
+    /// Its address: 198.51.100.7 is the first's.
+    pub address: Ipv4Addr,
+}
+
+/// All hosts. Dropping the lab ends all that runs on them.
+pub struct Lab {
+    /// Where queries come from.
+    pub clients: Vec<Client>,
+    /// The host for the agent: `eth0`, and `eth1` if a backend is on the second segment.
+    pub balancer: Node,
+    /// The DNS servers.
+    pub backends: Vec<Backend>,
+    /// What is between them.
+    pub router: Node,
+    _pass: Vec<PassLink>,
+}
+
+impl Lab {
+    /// Builds hosts and wires, and starts all servers.
+    ///
+    /// # Errors
+    /// Not root, a program is missing, a server does not come up.
+    pub fn start(topology: &Topology) -> Result<Self> {
+        let mut lab = Self::build(topology)?;
+        let mut backends: Vec<_> = lab.backends.iter_mut().collect();
+        backends.retain(|backend| backend.software.is_some());
+        backends
+            .iter_mut()
+            .try_for_each(|backend| backend.launch())?;
+        backends
+            .iter_mut()
+            .try_for_each(|backend| backend.wait_until_answering())?;
+        Ok(lab)
+    }
+
+    /// Builds hosts and wires.
+    ///
+    /// # Errors
+    /// Not root, or a program is missing.
+    pub fn build(topology: &Topology) -> Result<Self> {
+        ensure!(
+            topology.clients <= 200 && topology.backends.len() <= 50,
+            "the lab's networks are too small for so many hosts"
+        );
+        let router = make_router()?;
+        let mut pass = Vec::new();
+
+        let balancer = make_host("balancer", &[])?;
+        let second = topology
+            .backends
+            .iter()
+            .any(|host| host.segment == Segment::Second);
+        let segments = [Segment::First, Segment::Second];
+        for segment in &segments[..if second { 2 } else { 1 }] {
+            let index = segment.index();
+            let port = format!("lb{index}");
+            let interface = Interface {
+                name: format!("eth{index}"),
+                mac: format!("02:00:00:00:0{index}:01"),
+                address: Ipv4Addr::new(192, 168, index, 1),
+            };
+            plug(&router, &format!("br{index}"), &port, &balancer, &interface)?;
+            pass.push(router.run(move || xdp_pass::attach(&port))?);
+        }
+        balancer.ip(&format!(
+            "addr add {VIP}/32 dev lo\nroute add default via 192.168.0.254"
+        ))?;
+
+        let backends = (1..).zip(&topology.backends);
+        let clients = 1..=topology.clients;
+        Ok(Self {
+            backends: backends
+                .map(|(number, host)| make_backend(&router, number, *host))
+                .collect::<Result<_>>()?,
+            clients: clients
+                .map(|number| make_client(&router, number))
+                .collect::<Result<_>>()?,
+            balancer,
+            router,
+            _pass: pass,
+        })
+    }
+}
+
+/// An interface to be made.
+struct Interface {
+    name: String,
+    mac: String,
+    address: Ipv4Addr,
+}
+
+fn make_router() -> Result<Node> {
+    let router = make_host("router", &["net/ipv4/ip_forward=1"])?;
+    router.ip(&format!(
+        "link add br0 address 02:00:00:00:00:fe type bridge mcast_snooping 0\n\
+         link add br1 address 02:00:00:00:01:fe type bridge mcast_snooping 0\n\
+         link add clients address 02:00:00:00:0c:fe type bridge mcast_snooping 0\n\
+         addr add 192.168.0.254/24 dev br0\n\
+         addr add 192.168.1.254/24 dev br1\n\
+         addr add {CLIENT_NETWORK}.254/24 dev clients\n\
+         link set br0 up\n\
+         link set br1 up\n\
+         link set clients up"
+    ))?;
+    Ok(router)
+}
+
+fn make_backend(router: &Node, number: u8, host: Host) -> Result<Backend> {
+    let name = format!("dns{number}");
+    // The VIP is the host's own, but not its to announce: that is the balancer's.
+    let quiet = &[
+        "net/ipv4/conf/all/arp_ignore=1",
+        "net/ipv4/conf/all/arp_announce=2",
+    ];
+    let node = make_host(&name, quiet)?;
+    let segment = host.segment.index();
+    let interface = Interface {
+        name: "eth0".to_owned(),
+        mac: format!("02:00:00:00:0{segment}:{:02x}", 200 + number),
+        address: Ipv4Addr::new(192, 168, segment, 200 + number),
+    };
+    plug(router, &format!("br{segment}"), &name, &node, &interface)?;
+    node.ip(&format!(
+        "addr add {VIP}/32 dev lo\nroute add default via 192.168.{segment}.254"
+    ))?;
+    Ok(Backend {
+        name,
+        address: interface.address,
+        mac: interface.mac,
+        node,
+        software: host.software,
+        server: None,
+    })
+}
+
+fn make_client(router: &Node, number: u8) -> Result<Client> {
+    let name = format!("client{number}");
+    let node = make_host(&name, &[])?;
+    let interface = Interface {
+        name: "eth0".to_owned(),
+        mac: format!("02:00:00:00:0c:{:02x}", 6 + number),
+        address: Ipv4Addr::new(198, 51, 100, 6 + number),
+    };
+    plug(router, "clients", &name, &node, &interface)?;
+    node.ip(&format!("route add default via {CLIENT_NETWORK}.254"))?;
+    Ok(Client {
+        node,
+        address: interface.address,
+    })
+}
+
+/// A host whose IPv4 takes packets from wherever they come, and which has no IPv6 to chatter with.
+fn make_host(name: &str, settings: &'static [&'static str]) -> Result<Node> {
+    let node = Node::new(name)?;
+    node.sysctl(&[
+        "net/ipv4/conf/all/rp_filter=0",
+        "net/ipv4/conf/default/rp_filter=0",
+        "net/ipv6/conf/all/disable_ipv6=1",
+        "net/ipv6/conf/default/disable_ipv6=1",
+    ])?;
+    node.sysctl(settings)?;
+    Ok(node)
+}
+
+/// Lays a wire from a bridge of the router to a host.
+fn plug(router: &Node, bridge: &str, port: &str, node: &Node, interface: &Interface) -> Result<()> {
+    let Interface { name, mac, address } = interface;
+    let tid = node.tid();
+    router.ip(&format!(
+        "link add {port} type veth peer name {name} address {mac} netns /proc/{tid}/ns/net\n\
+         link set {port} master {bridge} up"
+    ))?;
+    node.ip(&format!(
+        "addr add {address}/24 dev {name}\nlink set {name} up"
+    ))?;
+    // A veth leaves checksums to the far end's stack, which frames that XDP forwards never reach.
+    let mut ethtool = process::program("ethtool");
+    ethtool.args(["-K", name, "tx", "off"]);
+    let output = node.output(ethtool)?;
+    ensure!(
+        output.status.success(),
+        "ethtool on {}: {}",
+        node.name(),
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(())
+}

@@ -1,0 +1,28 @@
+//! The lab that demo, tests and benchmarks share: hosts made of network and mount namespaces, real
+//! DNS servers on them, a load generator, a mail relay on glibc's stub resolver, and the agent.
+//!
+//! The lab knows dns-lb only from outside, as a binary that the caller names: it must compile
+//! before any BPF toolchain exists. It needs root. Nothing in it has a name outside this process:
+//! namespaces live as long as the threads in them, and children die with the thread that
+//! started them, so that not even `kill -9` of the process leaves anything behind.
+
+pub mod agent;
+pub mod backend;
+pub mod dns;
+pub mod lab;
+pub mod load;
+mod mounts;
+pub mod node;
+pub mod process;
+pub mod relay;
+pub mod software;
+mod xdp_pass;
+
+pub use agent::Agent;
+pub use backend::Backend;
+pub use lab::{Client, Host, Lab, Segment, Topology};
+pub use load::{Load, Ports, Report};
+pub use node::Node;
+pub use process::Process;
+pub use relay::Relay;
+pub use software::Software;

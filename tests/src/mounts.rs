@@ -1,0 +1,87 @@
+//! What a host of the lab sees differently from the machine: its own `/sys`, `/run` and `/etc`.
+
+use std::{fs, os::unix::fs::symlink, path::Path};
+
+use anyhow::{Context, Result};
+use nix::mount::{MsFlags, mount};
+
+/// Where the machine's `/etc` is seen, read-only.
+const MACHINE_ETC: &str = "/run/machine-etc";
+
+/// Files of `/etc` that each host has for itself.
+const OWN: [&str; 2] = ["dns-lb", "resolv.conf"];
+
+/// Sets up the calling thread's new mount namespace. Nothing that is mounted here is seen outside,
+/// and nothing that is written to the places named above reaches the machine's disk.
+pub(crate) fn make_private() -> Result<()> {
+    let unknown = MsFlags::empty();
+    attach(None, "/", None, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None)?;
+    // A sysfs shows the network of the namespace that it was mounted in.
+    attach(Some("sysfs"), "/sys", Some("sysfs"), unknown, None)?;
+    attach(Some("bpf"), "/sys/fs/bpf", Some("bpf"), unknown, None)?;
+    attach(
+        Some("tmpfs"),
+        "/run",
+        Some("tmpfs"),
+        unknown,
+        Some("mode=0755,size=64m"),
+    )?;
+    replace_etc()
+}
+
+/// Lays an `/etc` of links over the machine's, so that single entries can be the host's own.
+fn replace_etc() -> Result<()> {
+    fs::create_dir(MACHINE_ETC)?;
+    attach(
+        Some("/etc"),
+        MACHINE_ETC,
+        None,
+        MsFlags::MS_BIND | MsFlags::MS_REC,
+        None,
+    )?;
+    attach(
+        None,
+        MACHINE_ETC,
+        None,
+        MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY,
+        None,
+    )?;
+    attach(
+        Some("tmpfs"),
+        "/etc",
+        Some("tmpfs"),
+        MsFlags::empty(),
+        Some("mode=0755,size=4m"),
+    )?;
+    for entry in fs::read_dir(MACHINE_ETC)? {
+        let entry = entry?;
+        if OWN.iter().any(|own| entry.file_name() == *own) {
+            continue;
+        }
+        let target = if entry.file_type()?.is_symlink() {
+            // A relative link means something else from where it is now.
+            fs::read_link(entry.path())?
+        } else {
+            entry.path()
+        };
+        symlink(target, Path::new("/etc").join(entry.file_name()))?;
+    }
+    fs::create_dir("/etc/dns-lb")?;
+    fs::write("/etc/resolv.conf", "")?;
+    Ok(())
+}
+
+fn attach(
+    source: Option<&str>,
+    target: &str,
+    kind: Option<&str>,
+    flags: MsFlags,
+    data: Option<&str>,
+) -> Result<()> {
+    mount(source, target, kind, flags, data).with_context(|| {
+        format!(
+            "mounting {} on {target}",
+            kind.unwrap_or("a view of a directory")
+        )
+    })
+}

@@ -1,0 +1,172 @@
+//! The DNS servers of the lab: which there are, how each is configured, and what all of them serve.
+
+use std::{fmt, net::Ipv4Addr, process::Command};
+
+use anyhow::Result;
+
+use crate::{node::Node, process};
+
+/// Seconds that clients may keep a record.
+const TTL: u32 = 5;
+
+/// Receive buffer of a server's socket, in octets, where it can be set: on a busy machine a server
+/// may not run for a while, and what then overflows looks as if the balancer had lost it.
+const RECEIVE_BUFFER: u32 = 4 << 20;
+
+/// Where a server keeps its files; private to its host.
+const HOME: &str = "/run/dns";
+
+/// Runs a copy of a server. Debian confines some servers, by the path of their program, to files
+/// where the package keeps them (AppArmor's profile of unbound), and the lab's are elsewhere.
+const RUN_COPY: &str = r#"
+path=$(command -v "$0") || { echo "$0 is not installed: run cargo xtask setup" >&2; exit 127; }
+home=$1
+shift
+cp -f "$path" "$home/"
+exec "$home/$0" "$@"
+"#;
+
+/// A DNS server that Debian ships.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Software {
+    /// NSD, authoritative, by NLnet Labs.
+    Nsd,
+    /// Knot DNS, authoritative, by CZ.NIC.
+    Knot,
+    /// Unbound, a resolver, here with local data, by NLnet Labs.
+    Unbound,
+}
+
+impl fmt::Display for Software {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nsd => "nsd",
+            Self::Knot => "knot",
+            Self::Unbound => "unbound",
+        })
+    }
+}
+
+impl Software {
+    /// Writes the server's files on its host and returns the command that runs it in the
+    /// foreground: as root, answering from exactly these addresses, with no control channel.
+    pub(crate) fn prepare(
+        self,
+        node: &Node,
+        identity: &str,
+        addresses: [Ipv4Addr; 2],
+    ) -> Result<Command> {
+        let zones = zones(identity);
+        let (config, program, foreground): (_, _, &[&str]) = match self {
+            Self::Nsd => (nsd_config(addresses, &zones), "nsd", &["-d"]),
+            Self::Knot => (knot_config(addresses, &zones), "knotd", &[]),
+            Self::Unbound => (unbound_config(addresses, &zones), "unbound", &["-d"]),
+        };
+        if self != Self::Unbound {
+            for zone in &zones {
+                node.write(format!("{HOME}/{}.zone", zone.origin), &zone.file())?;
+            }
+        }
+        let path = format!("{HOME}/{self}.conf");
+        node.write(&path, &config)?;
+        let mut command = process::program("sh");
+        command.args(["-ec", RUN_COPY, program, HOME]);
+        command.args(foreground).args(["-c", &path]);
+        Ok(command)
+    }
+}
+
+/// A zone, as both kinds of server need it.
+struct Zone {
+    origin: &'static str,
+    /// Owner, type and data of each record.
+    records: Vec<(String, &'static str, String)>,
+}
+
+/// What every server of the lab serves. Only the identity differs.
+fn zones(identity: &str) -> [Zone; 3] {
+    let record = |owner: &str, kind, data: &str| (owner.to_owned(), kind, data.to_owned());
+    [
+        Zone {
+            origin: "lab.example",
+            records: vec![record("id.lab.example.", "TXT", &format!("\"{identity}\""))],
+        },
+        Zone {
+            origin: "example.com",
+            records: vec![
+                record("example.com.", "MX", "10 mail.example.com."),
+                record("mail.example.com.", "A", "203.0.113.25"),
+                record("www.example.com.", "A", "203.0.113.80"),
+            ],
+        },
+        Zone {
+            origin: "localnet",
+            records: vec![record("localhost.localnet.", "A", "127.0.0.1")],
+        },
+    ]
+}
+
+impl Zone {
+    /// A master file (RFC 1035, section 5).
+    fn file(&self) -> String {
+        let origin = self.origin;
+        let mut text = format!(
+            "$ORIGIN {origin}.\n$TTL {TTL}\n\
+             @ SOA ns.{origin}. hostmaster.{origin}. 1 3600 600 86400 {TTL}\n\
+             @ NS ns.{origin}.\nns A 192.0.2.53\n"
+        );
+        for (owner, kind, data) in &self.records {
+            text += &format!("{owner} {kind} {data}\n");
+        }
+        text
+    }
+}
+
+fn nsd_config([real, vip]: [Ipv4Addr; 2], zones: &[Zone]) -> String {
+    // With the addresses named, NSD answers from the one that was asked. Its rate limit would
+    // take a load generator for an attack.
+    let mut text = format!(
+        "server:\n  ip-address: {real}\n  ip-address: {vip}\n  do-ip6: no\n  username: \"\"\n  \
+         zonesdir: {HOME}\n  xfrdir: {HOME}\n  database: \"\"\n  pidfile: \"\"\n  xfrdfile: \"\"\n  \
+         zonelistfile: {HOME}/nsd.list\n  server-count: 1\n  rrl-ratelimit: 0\n  \
+         receive-buffer-size: {RECEIVE_BUFFER}\n\
+         remote-control:\n  control-enable: no\n"
+    );
+    for Zone { origin, .. } in zones {
+        text += &format!("zone:\n  name: {origin}\n  zonefile: {origin}.zone\n");
+    }
+    text
+}
+
+fn knot_config([real, vip]: [Ipv4Addr; 2], zones: &[Zone]) -> String {
+    // Knot has no setting for its sockets' buffers, but a socket for each worker.
+    let mut text = format!(
+        "server:\n  listen: [{real}@53, {vip}@53]\n  rundir: {HOME}\n  udp-workers: 4\n  \
+         tcp-workers: 1\n  background-workers: 1\n\
+         database:\n  storage: {HOME}\n\
+         log:\n  - target: stderr\n    any: info\n\
+         template:\n  - id: default\n    storage: {HOME}\n    journal-content: none\n    \
+         zonefile-sync: -1\n    file: \"%s.zone\"\nzone:\n"
+    );
+    for Zone { origin, .. } in zones {
+        text += &format!("  - domain: {origin}\n");
+    }
+    text
+}
+
+fn unbound_config([real, vip]: [Ipv4Addr; 2], zones: &[Zone]) -> String {
+    // Local data only: static zones never make Unbound ask anybody else.
+    let mut text = format!(
+        "server:\n  interface: {real}\n  interface: {vip}\n  access-control: 0.0.0.0/0 allow\n  \
+         do-ip6: no\n  do-daemonize: no\n  chroot: \"\"\n  username: \"\"\n  directory: {HOME}\n  \
+         pidfile: \"\"\n  use-syslog: no\n  module-config: \"iterator\"\n  num-threads: 1\n  so-rcvbuf: {RECEIVE_BUFFER}\n  \
+         local-zone: . static\n"
+    );
+    for Zone { origin, records } in zones {
+        text += &format!("  local-zone: {origin}. static\n");
+        for (owner, kind, data) in records {
+            text += &format!("  local-data: '{owner} {TTL} {kind} {data}'\n");
+        }
+    }
+    text + "remote-control:\n  control-enable: no\n"
+}

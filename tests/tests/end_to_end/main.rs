@@ -1,0 +1,9 @@
+//! The whole chain in the lab: real DNS servers, real queries, the agent as its users run it.
+
+mod death;
+mod interfaces;
+mod kernel_log;
+mod refusals;
+mod restart;
+mod spread;
+mod stage;

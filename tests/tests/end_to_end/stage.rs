@@ -1,0 +1,104 @@
+//! What the tests of this binary share: the agent's binary, and a lab with the agent at work.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    time::Duration,
+};
+
+use dns_lb_tests::{Agent, Backend, Host, Lab, Segment, Software, Topology, agent, process};
+
+/// How long everything may take to come up on a busy machine.
+pub(crate) const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// Queries a second that the tests send unless they say otherwise.
+pub(crate) const RATE: u32 = 2_000;
+
+/// A lab, and an agent in it that has found every backend up.
+pub(crate) struct Stage {
+    pub(crate) lab: Lab,
+    pub(crate) agent: Agent,
+}
+
+impl Stage {
+    /// Builds the lab and starts the agent with one service over all its backends.
+    pub(crate) fn set(topology: &Topology, policy: &str) -> Self {
+        Self::set_on(&["eth0"], topology, policy)
+    }
+
+    /// The same, with the program on these interfaces.
+    pub(crate) fn set_on(interfaces: &[&str], topology: &Topology, policy: &str) -> Self {
+        let lab = Lab::start(topology).expect("a lab");
+        let backends: Vec<&Backend> = lab.backends.iter().collect();
+        let configuration = agent::configuration(interfaces, policy, &backends);
+        let mut agent = Agent::start(&lab.balancer, binary(), &configuration).expect("an agent");
+        agent
+            .wait_until_all_up(START_LIMIT)
+            .expect("every backend up");
+        Self { lab, agent }
+    }
+
+    /// Waits until a backend is down, and has no share of the tables: the verdict is a moment ahead
+    /// of the maps.
+    pub(crate) fn await_down(&mut self, backend: &str) {
+        let is_out = |status: &agent::Status| {
+            let mut backends = status.services.iter().flat_map(|service| &service.backends);
+            let found = backends.find(|candidate| candidate.name == backend);
+            found.is_some_and(|found| found.health == "down" && found.share == 0.0)
+        };
+        self.agent
+            .wait_until("it is down", Duration::from_secs(5), is_out)
+            .expect("the agent takes it out");
+    }
+
+    /// Asserts that the balancer is as if there had never been an agent.
+    pub(crate) fn assert_unloaded(&self) {
+        let pins = || Path::new("/sys/fs/bpf/dns-lb").exists();
+        assert!(!self.lab.balancer.run(pins), "pins are left");
+        assert!(
+            !self.eth0().contains("prog/xdp"),
+            "the program is still attached"
+        );
+    }
+
+    /// What the kernel says of the balancer's first interface, as `ip` prints it.
+    pub(crate) fn eth0(&self) -> String {
+        let mut command = process::program("ip");
+        command.args(["-details", "link", "show", "eth0"]);
+        let output = self.lab.balancer.output(command).expect("ip");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+}
+
+/// The agent's binary, built from the tree as it is now: a test of yesterday's binary proves
+/// nothing. It lies beside the test's own.
+pub(crate) fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let status = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--package", "dns-lb"])
+            .args((!cfg!(debug_assertions)).then_some("--release"))
+            .status()
+            .expect("cargo");
+        assert!(status.success(), "dns-lb does not build");
+        let own = std::env::current_exe().expect("the test's own path");
+        let profile = own
+            .ancestors()
+            .nth(2)
+            .expect("target/<profile>/deps/<test>");
+        profile.join("dns-lb")
+    })
+}
+
+/// A backend on each of the balancer's two segments.
+pub(crate) fn two_segments() -> Topology {
+    let second = Host {
+        software: Some(Software::Knot),
+        segment: Segment::Second,
+    };
+    Topology {
+        clients: 1,
+        backends: vec![Host::running(Software::Nsd), second],
+    }
+}

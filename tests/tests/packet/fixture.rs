@@ -1,0 +1,232 @@
+//! The program, loaded over fresh maps in namespaces of its own, and frames to feed it.
+
+use std::{net::Ipv4Addr, path::Path};
+
+use dns_lb::{
+    config::{self, Config},
+    datapath::{Counters, Datapath, Demand},
+    health::Health,
+    mac::MacAddress,
+    steer::{Assignment, Knowledge, Location, Recorded, Writer, assign, plan},
+};
+use dns_lb_common::{Action, Ending, HashKey, NO_SERVICE};
+use etherparse::PacketBuilder;
+
+pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+pub(crate) const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 200);
+/// A VIP of the second service, `drops`, whose only backend is never found.
+pub(crate) const DROPPING_VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 220);
+/// A VIP of the third service, `passes`, likewise.
+pub(crate) const PASSING_VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 221);
+/// A VIP of the fourth service, `rotates`: round-robin.
+pub(crate) const ROTATING_VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 222);
+
+pub(crate) const ROUTER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
+pub(crate) const BALANCER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+/// `BPF_PROG_TEST_RUN` pretends that frames come in by the loopback interface, which has index 1.
+const INGRESS: u32 = 1;
+const KEY: HashKey = HashKey {
+    words: [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3211],
+};
+
+/// The loaded program with a configuration in its maps.
+pub(crate) struct Fixture {
+    pub(crate) datapath: Datapath,
+    pub(crate) counters: Counters,
+    pub(crate) assignment: Assignment,
+    config: Config,
+    writer: Writer,
+}
+
+/// What one run of the program did.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) action: u32,
+    pub(crate) frame: Vec<u8>,
+    /// Endings that were counted, with the service that they were counted for.
+    pub(crate) counted: Vec<(u16, Ending, u64)>,
+    /// Backends that were counted, with the bytes.
+    pub(crate) backends: Vec<(u16, u64)>,
+}
+
+/// Loads the program in fresh namespaces, with these services and this many usable backends for
+/// each, and runs the test there.
+pub(crate) fn with_program(
+    services: Vec<config::Service>,
+    test: impl FnOnce(Fixture) + Send + 'static,
+) {
+    let node = dns_lb_tests::Node::new("packet").expect("namespaces (this test needs root)");
+    node.run(move || {
+        let fixture = Fixture::load(services, Path::new("/sys/fs/bpf/dns-lb"));
+        test(fixture);
+    });
+}
+
+impl Fixture {
+    fn load(services: Vec<config::Service>, pin_dir: &Path) -> Self {
+        let config = Config {
+            interfaces: vec!["lo".to_owned()],
+            xdp_mode: config::XdpMode::Generic,
+            hash_key_file: "/unused".into(),
+            api: config::Api {
+                listen: ([127, 0, 0, 1], 8053).into(),
+            },
+            services,
+        };
+        let (datapath, maps) = Datapath::load(pin_dir, Demand::of(&config)).expect("load");
+        let counters = datapath.counters().expect("counters");
+        let assignment = assign(&config, &Recorded::default());
+        let mut fixture = Self {
+            datapath,
+            counters,
+            assignment,
+            config,
+            writer: Writer::new(maps).expect("writer"),
+        };
+        fixture.apply(|_| Health::Up);
+        fixture
+    }
+
+    /// Writes the plan that follows when backends, by their place in each service, are of this
+    /// health.
+    pub(crate) fn apply(&mut self, health: impl Fn(usize) -> Health) {
+        let services = &self.config.services;
+        let plan = plan(&self.config, &self.assignment, |service, backend| {
+            Knowledge {
+                health: health(backend),
+                location: location(&services[service].backends[backend]),
+            }
+        });
+        self.writer.apply(&plan, &KEY).expect("apply");
+    }
+
+    /// Runs the program once and tells what it did.
+    pub(crate) fn run(&mut self, frame: &[u8]) -> Run {
+        let before = self.snapshot();
+        let (action, frame) = self.datapath.test_run(frame).expect("test run");
+        let after = self.snapshot();
+        let counted = before
+            .0
+            .iter()
+            .zip(&after.0)
+            .filter(|(old, new)| old.2 != new.2);
+        let backends = before
+            .1
+            .iter()
+            .zip(&after.1)
+            .filter(|(old, new)| old.1 != new.1);
+        Run {
+            action,
+            frame,
+            counted: counted
+                .map(|(old, new)| (new.0, new.1, new.2 - old.2))
+                .collect(),
+            backends: backends.map(|(old, new)| (new.0, new.2 - old.2)).collect(),
+        }
+    }
+
+    #[expect(
+        clippy::type_complexity,
+        reason = "two lists of plain numbers, used by `run` alone"
+    )]
+    fn snapshot(&self) -> (Vec<(u16, Ending, u64)>, Vec<(u16, u64, u64)>) {
+        let mut endings = Vec::new();
+        for id in std::iter::once(NO_SERVICE).chain(self.assignment.services.iter().copied()) {
+            let counters = self.counters.service(id).expect("counters");
+            endings.extend(
+                Ending::ALL
+                    .iter()
+                    .map(|&ending| (id, ending, counters.endings.get(ending))),
+            );
+        }
+        let backends = self.assignment.backends.iter().flatten().map(|&id| {
+            let counters = self.counters.backend(id).expect("counters");
+            (id, counters.packets, counters.bytes)
+        });
+        (endings, backends.collect())
+    }
+}
+
+impl Run {
+    /// The frame's destination and source addresses.
+    pub(crate) fn addresses(&self) -> ([u8; 6], [u8; 6]) {
+        (
+            self.frame[..6].try_into().unwrap(),
+            self.frame[6..12].try_into().unwrap(),
+        )
+    }
+
+    pub(crate) fn is(&self, action: Action) -> bool {
+        self.action == action as u32
+    }
+}
+
+/// A backend whose last octet is 99 is never found on the link; every other is on the loopback
+/// interface, as far as the maps know.
+fn location(backend: &config::Backend) -> Option<Location> {
+    let last = backend.address.octets()[3];
+    (last != 99).then_some(Location {
+        mac: MacAddress([2, 0, 0, 0, 0, last]),
+        ifindex: INGRESS,
+        source_mac: MacAddress(BALANCER_MAC),
+    })
+}
+
+/// A service with backends at 192.168.0.`last octet` of these weights.
+pub(crate) fn service(name: &str, vip: Ipv4Addr, backends: &[(u8, u16)]) -> config::Service {
+    config::Service {
+        name: name.to_owned(),
+        vips: vec![vip],
+        port: 53,
+        protocols: vec![config::Protocol::Udp],
+        policy: config::Policy::Hash,
+        on_no_backend: config::OnNoBackend::FailOpen,
+        health: config::HealthCheck {
+            name: ".".parse().unwrap(),
+            record_type: hickory_proto::rr::RecordType::NS,
+            accept_rcodes: [0].into(),
+            interval: std::time::Duration::from_secs(1),
+            fast_interval: std::time::Duration::from_secs(1),
+            timeout: std::time::Duration::from_secs(1),
+            fall: 1,
+            rise: 1,
+        },
+        backends: backends
+            .iter()
+            .map(|&(last, weight)| config::Backend {
+                name: format!("dns{last}"),
+                address: Ipv4Addr::new(192, 168, 0, last),
+                weight,
+                mac: None,
+            })
+            .collect(),
+    }
+}
+
+/// A DNS query for `www.example.com. A` from the client to the VIP: 75 octets with its headers.
+pub(crate) fn query() -> Vec<u8> {
+    query_from(CLIENT, 4242, VIP)
+}
+
+/// The same from any client to any service.
+pub(crate) fn query_from(client: Ipv4Addr, port: u16, vip: Ipv4Addr) -> Vec<u8> {
+    let question = b"\x12\x34\x01\x00\0\x01\0\0\0\0\0\0\x03www\x07example\x03com\0\0\x01\0\x01";
+    udp_frame(client, port, vip, 53, question)
+}
+
+/// A well-formed frame with this payload, as the router would send it.
+pub(crate) fn udp_frame(
+    from: Ipv4Addr,
+    from_port: u16,
+    to: Ipv4Addr,
+    to_port: u16,
+    payload: &[u8],
+) -> Vec<u8> {
+    let builder = PacketBuilder::ethernet2(ROUTER_MAC, BALANCER_MAC)
+        .ipv4(from.octets(), to.octets(), 63)
+        .udp(from_port, to_port);
+    let mut frame = Vec::with_capacity(builder.size(payload.len()));
+    builder.write(&mut frame, payload).expect("a frame");
+    frame
+}

@@ -1,0 +1,8 @@
+//! The packet contract, row by row, on the loaded program: frame in, action and frame out, and the
+//! one counter that moved, through `BPF_PROG_TEST_RUN`.
+
+mod fixture;
+mod flip;
+mod pinned;
+mod rows;
+mod spread;

@@ -1,0 +1,70 @@
+//! dns-lb's chores, as `cargo xtask <chore>`.
+
+mod check;
+mod demo;
+mod process;
+mod setup;
+mod test;
+#[path = "../../dns-lb/build/toolchain.rs"]
+mod toolchain;
+
+use std::{env, path::Path, process::ExitCode};
+
+use anyhow::Context as _;
+use clap::Parser;
+
+/// dns-lb's chores
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+enum Chore {
+    /// Install what building, testing and the demo need, where it is missing
+    Setup {
+        /// Only report what is missing; exit 1 if anything is
+        #[arg(long)]
+        check: bool,
+    },
+    Demo(demo::Args),
+    /// A mail relay of the demo: a process of its own, since a resolver's state is a process's
+    #[command(hide = true)]
+    MailRelay,
+    /// Hold the tree against its rules: format, lints, documentation, licences
+    Check,
+    /// Run every test: host, kernel and lab; needs root
+    Test {
+        /// Leave out the tests that need root and a kernel
+        #[arg(long)]
+        host_only: bool,
+        /// Passed on to the test binaries, after `--`
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Chore::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(chore: Chore) -> anyhow::Result<ExitCode> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    env::set_current_dir(&root).with_context(|| format!("cannot enter {}", root.display()))?;
+    match chore {
+        Chore::Setup { check: true } => setup::report().map(|()| ExitCode::SUCCESS),
+        Chore::Setup { check: false } => setup::ensure().map(|()| ExitCode::SUCCESS),
+        Chore::Demo(args) => {
+            setup::ensure()?;
+            demo::run(&args).map(|()| ExitCode::SUCCESS)
+        }
+        Chore::MailRelay => dns_lb_tests::relay::run_child().map(|()| ExitCode::SUCCESS),
+        Chore::Check => check::run().map(|()| ExitCode::SUCCESS),
+        Chore::Test {
+            host_only,
+            arguments,
+        } => test::run(host_only, &arguments),
+    }
+}

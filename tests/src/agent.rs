@@ -229,7 +229,7 @@ impl Agent {
     /// # Errors
     /// It does not run.
     pub fn freeze(&self) -> Result<()> {
-        self.signal(Signal::SIGSTOP)
+        self.process()?.freeze()
     }
 
     /// Lets it run again after [`Agent::freeze`].
@@ -237,12 +237,11 @@ impl Agent {
     /// # Errors
     /// It does not run.
     pub fn thaw(&self) -> Result<()> {
-        self.signal(Signal::SIGCONT)
+        self.process()?.signal(Signal::SIGCONT)
     }
 
-    fn signal(&self, signal: Signal) -> Result<()> {
-        let process = self.process.as_ref();
-        process.context("the agent does not run")?.signal(signal)
+    fn process(&self) -> Result<&Process> {
+        self.process.as_ref().context("the agent does not run")
     }
 
     /// What it has printed since it was last started.

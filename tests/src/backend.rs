@@ -2,12 +2,12 @@
 
 use std::{
     fs,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, UdpSocket},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sys::signal::Signal;
 
 use crate::{
@@ -20,6 +20,9 @@ use crate::{
 
 /// How long a server may take until it answers.
 const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// The discard service (RFC 863): nobody answers.
+const DISCARD: u16 = 9;
 
 /// A host for a DNS server, with the VIP on its loopback.
 pub struct Backend {
@@ -109,7 +112,7 @@ impl Backend {
     /// # Errors
     /// It was not running.
     pub fn freeze(&self) -> Result<()> {
-        self.server()?.signal(Signal::SIGSTOP)
+        self.server()?.freeze()
     }
 
     /// Lets a frozen server go on (SIGCONT).
@@ -120,19 +123,32 @@ impl Backend {
         self.server()?.signal(Signal::SIGCONT)
     }
 
-    /// Takes the host's link down, or up again with the route that it had.
+    /// Takes the host's link down; or up again, with the route that it had, and waits until the
+    /// router is found on it.
     ///
     /// # Errors
-    /// `ip` fails.
+    /// `ip` fails, or the router is not found within 20 s.
     pub fn set_link(&self, up: bool) -> Result<()> {
-        if up {
-            let [a, b, c, _] = self.address.octets();
-            self.node.ip(&format!(
-                "link set eth0 up\nroute replace default via {a}.{b}.{c}.254"
-            ))
-        } else {
-            self.node.ip("link set eth0 down")
+        if !up {
+            return self.node.ip("link set eth0 down");
         }
+        let [a, b, c, _] = self.address.octets();
+        let router = Ipv4Addr::new(a, b, c, 254);
+        self.node.ip(&format!(
+            "link set eth0 up\nroute replace default via {router}"
+        ))?;
+        // The kernel tells a bridge of a port's new carrier up to a second late
+        // (`linkwatch_schedule_work` in net/core/link_watch.c); until then frames are lost.
+        let deadline = Instant::now() + START_LIMIT;
+        while !self.node.run(move || is_neighbor(router))? {
+            ensure!(
+                Instant::now() < deadline,
+                "{} does not find the router on its link",
+                self.name
+            );
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     /// Makes the host silent towards clients, errors included, while its link and its neighbours
@@ -175,4 +191,17 @@ impl Backend {
     fn server(&self) -> Result<&Process> {
         self.server.as_ref().context("no server runs")
     }
+}
+
+/// Whether ARP has found this address from the calling thread's host; if not, has it ask.
+fn is_neighbor(address: Ipv4Addr) -> Result<bool> {
+    // Any packet makes the kernel ask. Sending it fails while there is no carrier.
+    let _ = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?.send_to(&[], (address, DISCARD));
+    // Columns: address, hardware type, flags (`ATF_COM` is 2: complete), …
+    let table = fs::read_to_string("/proc/thread-self/net/arp")?;
+    let address = address.to_string();
+    Ok(table.lines().any(|row| {
+        let mut columns = row.split_whitespace();
+        columns.next() == Some(&address) && columns.nth(1) == Some("0x2")
+    }))
 }

@@ -1,7 +1,7 @@
 //! A program that runs on a host of the lab, and ends with it.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Write},
     os::unix::{
         fs::FileExt,
@@ -24,6 +24,9 @@ use nix::{
 };
 
 use crate::node::Stdout;
+
+/// How long a signal may take to reach every thread.
+const SIGNAL_LIMIT: Duration = Duration::from_secs(20);
 
 /// A running program and what it has printed. Dropping it kills it.
 pub struct Process {
@@ -114,14 +117,39 @@ impl Process {
             .with_context(|| format!("sending {signal} to {}", self.name))
     }
 
-    /// Kills it (SIGKILL) and waits until it is gone.
+    /// Stops it and its own children (SIGSTOP) and waits until none of their threads runs.
     ///
     /// # Errors
-    /// It had already ended.
+    /// It has ended, or a thread does not stop within 20 s.
+    pub fn freeze(&self) -> Result<()> {
+        self.signal(Signal::SIGSTOP)?;
+        self.wait_for_threads("Tt")
+    }
+
+    /// Kills it and its own children (SIGKILL) and waits until they are gone.
+    ///
+    /// # Errors
+    /// It had already ended, or a child does not go within 20 s.
     pub fn kill(mut self) -> Result<()> {
         self.fail_if_ended()?;
         self.signal(Signal::SIGKILL)?;
         self.child.wait()?;
+        self.wait_for_threads("")
+    }
+
+    /// Waits until each thread of its process group that has not ended is in one of these states
+    /// (proc_pid_stat(5)): a signal takes effect only when a thread next runs.
+    fn wait_for_threads(&self, states: &str) -> Result<()> {
+        let deadline = Instant::now() + SIGNAL_LIMIT;
+        while threads_of_group(self.pid())?
+            .iter()
+            .any(|&state| !"ZX".contains(state) && !states.contains(state))
+        {
+            if Instant::now() > deadline {
+                bail!("{} goes on after a signal for {SIGNAL_LIMIT:?}", self.name);
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
         Ok(())
     }
 
@@ -174,6 +202,29 @@ impl Process {
             Err(error) => format!("(its log cannot be read: {error})"),
         }
     }
+}
+
+/// The state of each thread in a process group.
+fn threads_of_group(group: u32) -> Result<Vec<char>> {
+    let group = group.to_string();
+    let mut states = Vec::new();
+    for process in fs::read_dir("/proc")? {
+        let Ok(threads) = fs::read_dir(process?.path().join("task")) else {
+            continue; // Not a process, or one that has just ended.
+        };
+        for thread in threads.flatten() {
+            let Ok(stat) = fs::read_to_string(thread.path().join("stat")) else {
+                continue;
+            };
+            // Id, name in parentheses, state, parent, group; a name may hold anything.
+            let mut fields = stat.rsplit(')').next().unwrap_or_default().split(' ');
+            let state = fields.nth(1).and_then(|state| state.chars().next());
+            if fields.nth(1) == Some(&group) {
+                states.extend(state);
+            }
+        }
+    }
+    Ok(states)
 }
 
 impl Drop for Process {

@@ -12,6 +12,18 @@ pub struct HashKey {
 }
 layout!(HashKey, size = 16, align = 8);
 
+/// What the program multiplies by: derived from the [`HashKey`] by the agent, so that nothing is
+/// derived for each packet.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DerivedKey {
+    /// Two 64-bit words for the hash of a question's name; the second is odd.
+    pub name: [u64; 2],
+    /// Words that are added to those of a flow, host byte order.
+    pub flow: [u32; 8],
+}
+layout!(DerivedKey, size = 48, align = 8);
+
 /// Where one bank of the configuration lies, and how its VIPs are hashed.
 ///
 /// VIP slots, backends and the steering tables that they name exist twice. The agent writes the
@@ -45,19 +57,21 @@ pub struct Control {
     pub active: u32,
     /// How many times the agent has flipped `active`.
     pub generation: u64,
-    /// Key of the flow hash.
+    /// The secret that `derived_key` comes from. The program does not read it.
     pub hash_key: HashKey,
+    /// Key of the hashes.
+    pub derived_key: DerivedKey,
     /// The two banks.
     pub banks: [Bank; 2],
 }
-layout!(Control, size = 80, align = 8);
+layout!(Control, size = 128, align = 8);
 
 impl Control {
     /// The bank that packets are steered by.
     #[inline(always)]
     #[must_use]
     pub const fn live_bank(&self) -> &Bank {
-        let [first, second] = &self.banks;
-        if self.active & 1 == 0 { first } else { second }
+        // Computed, not chosen: a branch here doubles what the verifier goes through.
+        &self.banks[(self.active & 1) as usize]
     }
 }

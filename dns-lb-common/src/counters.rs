@@ -2,7 +2,7 @@
 //! XDP runs with bottom halves off, and nothing else writes there.
 
 pub use crate::ending::EndingCounters;
-use crate::layout;
+use crate::{layout, query::QueryCounters};
 
 /// One entry of the `service_counters` map, a copy a CPU. Entry 0 counts the packets of no service.
 #[repr(C)]
@@ -10,15 +10,25 @@ use crate::layout;
 pub struct ServiceCounters {
     /// Octets of the frames that were steered, Ethernet header included, without FCS.
     pub bytes: u64,
-    /// Where round-robin stands on this CPU: the next slot of the steering table, modulo its size.
-    /// Here rather than in a map of its own to save a look-up a packet.
+    /// Packets for which a turn was taken on this CPU. For `round-robin` the next slot of the
+    /// steering table, modulo its size; for `qname` with a bounded load it tells the window. Here
+    /// rather than in a map of its own to save a look-up a packet.
     pub cursor: u64,
     /// Packets by ending.
     pub endings: EndingCounters,
+    /// TCP segments that were steered, those of new connections included.
+    pub tcp_packets: u64,
+    /// TCP segments among them that open a connection (SYN without ACK), repetitions included.
+    pub tcp_connections: u64,
+    /// Queries over UDP by what they ask, if the service counts them.
+    pub queries: QueryCounters,
+    /// Unused, zero: the verifier is content with a mask for the place of an ending if so many
+    /// octets follow.
+    pub padding: [u64; 4],
 }
 layout!(
     ServiceCounters,
-    size = 16 + size_of::<EndingCounters>(),
+    size = 64 + size_of::<EndingCounters>() + size_of::<QueryCounters>(),
     align = 8
 );
 
@@ -30,5 +40,9 @@ pub struct BackendCounters {
     pub packets: u64,
     /// Octets of those frames, Ethernet header included, without FCS.
     pub bytes: u64,
+    /// The window that `window_packets` belongs to (see [`VipSlot::window_shift`](crate::VipSlot)).
+    pub window: u64,
+    /// Queries that this backend has had by name in that window.
+    pub window_packets: u64,
 }
-layout!(BackendCounters, size = 16, align = 8);
+layout!(BackendCounters, size = 32, align = 8);

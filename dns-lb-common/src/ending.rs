@@ -79,23 +79,39 @@ endings! {
     Transmitted => transmitted: Transmit,
     /// Steered, and sent out of another interface.
     Redirected => redirected: Redirect,
-    /// Passed: not IPv4.
-    NotIpv4 => not_ipv4: Pass,
+    /// Steered to the backend on this host: passed to its stack.
+    Delivered => delivered: Pass,
+    /// Passed: another balancer has steered it here already.
+    AlreadySteered => already_steered: Pass,
+    /// Passed: neither IPv4 nor IPv6, or too short to tell for whom.
+    NotIp => not_ip: Pass,
     /// Passed: no service has this address, port and protocol.
     NotService => not_service: Pass,
-    /// Passed: a fragment of an IPv4 datagram.
-    Fragment => fragment: Pass,
+    /// Passed: ICMP to a VIP that is not an error about a packet of a service; the host answers.
+    Icmp => icmp: Pass,
     /// Passed: no usable backend, and the service says `pass`.
     NoBackendPassed => no_backend_passed: Pass,
     /// Dropped: no usable backend, and the service says `drop`.
     NoBackendDropped => no_backend_dropped: Drop,
-    /// Dropped: for a VIP, but the IPv4 header contradicts itself or the frame.
-    MalformedIpv4 => malformed_ipv4: Drop,
+    /// Dropped: for a VIP, but the IPv4 or IPv6 header contradicts itself or the frame.
+    MalformedIp => malformed_ip: Drop,
     /// Dropped: for a VIP, but the UDP header is cut short or its length is impossible.
     MalformedUdp => malformed_udp: Drop,
+    /// Dropped: for a VIP, but the TCP header is cut short or its length is impossible.
+    MalformedTcp => malformed_tcp: Drop,
+    /// Dropped: an ICMP error to a VIP, but the packet that it quotes is cut short.
+    MalformedIcmp => malformed_icmp: Drop,
+    /// Dropped: for a service, but from the VIP itself, a multicast or the broadcast address. An
+    /// answer would go astray.
+    BadSource => bad_source: Drop,
+    /// Dropped: for a VIP, with more IPv6 extension headers than are looked at (RFC 8504, 5.3).
+    ExtensionHeaders => extension_headers: Drop,
+    /// Dropped: no hops left, on a host that is balancer and backend at once. Balancers that do not
+    /// know each other pass packets in a circle.
+    HopLimit => hop_limit: Drop,
+    /// Passed: the headers lie beyond the frame's first buffer.
+    NotLinear => not_linear: Pass,
     /// Dropped: the steering table names a backend that does not exist. The agent never writes
     /// such a table; the program logs it.
     UnknownBackend => unknown_backend: Drop,
-    /// Passed: the maps hold no configuration yet.
-    Unconfigured => unconfigured: Pass,
 }

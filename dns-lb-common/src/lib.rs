@@ -10,17 +10,25 @@
 mod control;
 mod counters;
 mod ending;
+mod explain;
+mod flow;
+mod query;
 mod steering;
 mod vip;
 
-pub use control::{Bank, Control, HashKey};
+pub use control::{Bank, Control, DerivedKey, HashKey};
 pub use counters::{BackendCounters, EndingCounters, ServiceCounters};
 pub use ending::{Action, Ending};
+pub use explain::{Explanation, Origin};
+pub use flow::{FlowKey, FragmentKey, Pinned};
+pub use query::{QueryCounters, QueryType};
 pub use steering::{Backend, Egress, NO_BACKEND, SteeringTable, TABLE_SLOTS};
-pub use vip::{NO_SERVICE, OnNoBackend, Policy, VipKey, VipSlot, vip_hash};
+pub use vip::{
+    COUNTS_QUERIES, HAS_LOCAL, NO_SERVICE, OnNoBackend, Policy, VipKey, VipSlot, vip_hash,
+};
 
 /// Version of everything in this crate. The agent refuses pins of another version.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Names of the maps, as the program declares them and as they are pinned.
 pub mod map {
@@ -36,18 +44,30 @@ pub mod map {
     pub const SERVICE_COUNTERS: &str = "service_counters";
     /// Per-CPU [`BackendCounters`](crate::BackendCounters), indexed by backend id.
     pub const BACKEND_COUNTERS: &str = "backend_counters";
+    /// Established TCP connections: [`FlowKey`](crate::FlowKey) to [`Pinned`](crate::Pinned), least
+    /// recently used out first.
+    pub const TCP_FLOWS: &str = "tcp_flows";
+    /// TCP connections of which one packet has been seen so far, likewise. A flood of SYNs turns
+    /// over this map and leaves [`TCP_FLOWS`] alone.
+    pub const TCP_PENDING: &str = "tcp_pending";
+    /// Datagrams that come in fragments: [`FragmentKey`](crate::FragmentKey) to
+    /// [`Pinned`](crate::Pinned), least recently used out first.
+    pub const FRAGMENTS: &str = "fragments";
     /// The devmap for `XDP_REDIRECT`, keyed by [`Backend::devmap_key`](crate::Backend). The kernel
     /// takes no BTF for devmaps (`map_check_no_btf` in `kernel/bpf/devmap.c`), so it is not pinned:
     /// the agent finds it through the program.
     pub const EGRESS: &str = "egress";
 
     /// The maps that are pinned.
-    pub const PINNED: [&str; 6] = [
+    pub const PINNED: [&str; 9] = [
         VIPS,
         TABLES,
         BACKENDS,
         SERVICE_COUNTERS,
         BACKEND_COUNTERS,
+        TCP_FLOWS,
+        TCP_PENDING,
+        FRAGMENTS,
         CONTROL,
     ];
 }

@@ -27,9 +27,11 @@ pub enum Egress {
     None = 0,
     /// On the link: rewrite the addresses and send the frame out.
     Forward = 1,
+    /// On this host: give the frame to its stack as it is.
+    Local = 2,
 }
 
-/// One entry of the `backends` map.
+/// One entry of the `backends` map: one cache line.
 ///
 /// The two addresses stand in the order of the Ethernet header, so that rewriting a frame is one
 /// copy of twelve octets.
@@ -42,18 +44,30 @@ pub struct Backend {
     pub source_mac: [u8; 6],
     /// Index of the egress interface. Equal to the ingress interface: `XDP_TX`; else redirect.
     pub ifindex: u32,
-    /// Address, network byte order, IPv4-mapped for IPv4. The program does not read it: it tells
-    /// readers of the map, and the agent that adopts it, which backend this is.
-    pub address: [u8; 16],
     /// An [`Egress`].
     pub egress: u8,
-    /// Health when last written: 0 unknown, 1 up, 2 down. Not read by the program.
-    pub health: u8,
+    /// Whether connections that are pinned to this backend stay on it: 1 unless it is down.
+    pub keeps_flows: u8,
     /// Key of the egress interface in the devmap.
     pub devmap_key: u16,
-    /// The service, by id, that this backend belongs to. Not read by the program.
+    /// Differs whenever the id changes hands, so that a pinned connection is not taken for the
+    /// newcomer's.
+    pub incarnation: u32,
+    /// Most queries by name that this backend takes in a window of a CPU (see
+    /// [`VipSlot::window_shift`](crate::VipSlot)); not looked at where there is no window.
+    pub window_limit: u32,
+    /// The service, by id, that this backend belongs to.
     pub service: u16,
     /// Weight as configured. Not read by the program.
     pub weight: u16,
+    /// Health when last written: 0 unknown, 1 up, 2 down. Not read by the program.
+    pub health: u8,
+    /// Unused, zero.
+    pub reserved: [u8; 7],
+    /// Address, network byte order, IPv4-mapped for IPv4. The program does not read it: it tells
+    /// readers of the map, and the agent that adopts it, which backend this is.
+    pub address: [u8; 16],
+    /// Unused, zero.
+    pub padding: u64,
 }
-layout!(Backend, size = 40, align = 4);
+layout!(Backend, size = 64, align = 8);

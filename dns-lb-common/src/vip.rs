@@ -12,17 +12,17 @@ pub const NO_SERVICE: u16 = 0;
 pub struct VipKey {
     /// Address, network byte order, IPv4-mapped for IPv4.
     pub address: [u8; 16],
-    /// Port, host byte order; 0 in the entry that stands for the address itself.
+    /// Port, host byte order; 0 in entries that stand for no port.
     pub port: u16,
     /// IP protocol number (6 TCP, 17 UDP); 0 in the entry that stands for the address itself.
     pub protocol: u8,
-    /// Unused, zero.
-    pub reserved: u8,
+    /// 1 in the entry that stands for a VIP's fragments of this protocol; else 0.
+    pub fragments: u8,
 }
 layout!(VipKey, size = 20, align = 2);
 
 impl VipKey {
-    /// The key of a service, or with port and protocol 0 that of a VIP as an address.
+    /// The key of a service.
     #[inline(always)]
     #[must_use]
     pub const fn new(address: [u8; 16], port: u16, protocol: u8) -> Self {
@@ -30,8 +30,36 @@ impl VipKey {
             address,
             port,
             protocol,
-            reserved: 0,
+            fragments: 0,
         }
+    }
+
+    /// The key of a VIP as an address, whatever the port and protocol.
+    #[inline(always)]
+    #[must_use]
+    pub const fn address(address: [u8; 16]) -> Self {
+        Self::new(address, 0, 0)
+    }
+
+    /// The key of the service that takes a VIP's fragments of this protocol, since only the first
+    /// of a datagram's tells a port. Not what a packet to port 0 is looked up by.
+    #[inline(always)]
+    #[must_use]
+    pub const fn fragments(address: [u8; 16], protocol: u8) -> Self {
+        Self {
+            fragments: 1,
+            ..Self::new(address, 0, protocol)
+        }
+    }
+
+    /// The key under which another balancer is known, by the MAC address that it sends from: no IP
+    /// packet has protocol 255 (reserved by IANA).
+    #[inline(always)]
+    #[must_use]
+    pub const fn peer(mac: [u8; 6]) -> Self {
+        let [a, b, c, d, e, f] = mac;
+        let address = [a, b, c, d, e, f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        Self::new(address, 0, 255)
     }
 
     /// The IPv4-mapped form of an IPv4 address given in network byte order.
@@ -53,6 +81,14 @@ impl VipKey {
         unsafe { core::mem::transmute::<[u8; 16], [u64; 2]>(self.address) }
     }
 
+    /// Port and protocol as one word in the order of memory, for hashing and comparing.
+    #[inline(always)]
+    const fn service_word(&self) -> u32 {
+        // SAFETY: twenty octets without padding are five words, and any words are valid.
+        let [.., word] = unsafe { core::mem::transmute::<Self, [u32; 5]>(*self) };
+        word
+    }
+
     /// Equality a word at a time: derived equality of arrays becomes a call of `memcmp`, which
     /// loops octet by octet in BPF.
     #[inline(always)]
@@ -60,10 +96,7 @@ impl VipKey {
     pub const fn matches(&self, other: &Self) -> bool {
         let [high, low] = self.address_words();
         let [other_high, other_low] = other.address_words();
-        high == other_high
-            && low == other_low
-            && self.port == other.port
-            && self.protocol == other.protocol
+        high == other_high && low == other_low && self.service_word() == other.service_word()
     }
 }
 
@@ -78,8 +111,7 @@ impl VipKey {
 #[must_use]
 pub const fn vip_hash(seed: u64, shift: u32, key: &VipKey) -> u32 {
     let [high, low] = key.address_words();
-    let service = ((key.port as u64) << 16) | key.protocol as u64;
-    let mixed = (high ^ service).wrapping_mul(seed) ^ low;
+    let mixed = (high ^ key.service_word() as u64).wrapping_mul(seed) ^ low;
     mixed.wrapping_mul(seed).wrapping_shr(shift) as u32
 }
 
@@ -87,10 +119,29 @@ pub const fn vip_hash(seed: u64, shift: u32, key: &VipKey) -> u32 {
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Policy {
-    /// Keyed hash of the addresses and ports: a flow stays on its backend.
+    /// Keyed hash of the client's address and the ports: a flow stays on its backend.
     Hash = 0,
     /// A per-CPU cursor walks the table: successive packets go to successive backends.
     RoundRobin = 1,
+    /// Keyed hash of the client's address: a client stays on its backend.
+    Source = 2,
+    /// Keyed hash of the lower-cased name that a query asks for: a name stays on its backend. What
+    /// is not a plain query goes as with `Hash`.
+    Qname = 3,
+}
+
+impl Policy {
+    /// What the stored octet says.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_wire(octet: u8) -> Self {
+        match octet {
+            1 => Self::RoundRobin,
+            2 => Self::Source,
+            3 => Self::Qname,
+            _ => Self::Hash,
+        }
+    }
 }
 
 /// What becomes of a packet for which the table holds no backend. Stored as `u8`.
@@ -103,8 +154,14 @@ pub enum OnNoBackend {
     Drop = 1,
 }
 
+/// Bit of [`VipSlot::flags`]: queries over UDP are counted by type.
+pub const COUNTS_QUERIES: u8 = 1;
+/// Bit of [`VipSlot::flags`]: a backend of this service is on this host. A frame from another
+/// balancer is then for it, and frames that are sent on lose a hop.
+pub const HAS_LOCAL: u8 = 2;
+
 /// One slot of the `vips` map. A slot that is not in use is all zero: its `table` may be read, but
-/// its key matches no packet, since a packet never has both port and protocol 0 here.
+/// its key matches no packet, since no VIP is the unspecified address.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VipSlot {
@@ -118,7 +175,13 @@ pub struct VipSlot {
     pub on_no_backend: u8,
     /// Index of the service's live steering table in the `tables` map.
     pub table: u32,
+    /// [`COUNTS_QUERIES`] and [`HAS_LOCAL`].
+    pub flags: u8,
+    /// For `qname` with a bounded load: the binary logarithm of the number of queries a CPU takes
+    /// in a window, within which each backend has a [limit](crate::Backend::window_limit). 0: not
+    /// bounded.
+    pub window_shift: u8,
     /// Unused, zero; makes the slot half a cache line.
-    pub reserved: u32,
+    pub reserved: u16,
 }
 layout!(VipSlot, size = 32, align = 4);

@@ -1,7 +1,15 @@
 //! The IPv4 header (RFC 791, section 3.1).
 
-use crate::frame::{Be16, Wire};
-use dns_lb_common::VipKey;
+use dns_lb_common::{DerivedKey, VipKey};
+
+use crate::{
+    frame::{Be16, View, Wire},
+    hash,
+    icmp::{ICMP, IcmpHeader},
+    network::{Address, Contents, Network, Shape},
+    steer::Steps,
+    udp::UDP,
+};
 
 /// The fixed part of the header: 20 octets. Options may follow.
 #[repr(C)]
@@ -14,60 +22,124 @@ pub struct Ipv4Header {
     pub total_length: Be16,
     /// Tells the fragments of one datagram.
     pub identification: Be16,
-    fragment: Be16,
-    /// Hops left.
-    pub time_to_live: u8,
-    /// Number of the protocol above (RFC 5237).
-    pub protocol: u8,
+    /// Flags and fragment offset, hops left, protocol: one word, since they are looked at together.
+    fragment_hops_protocol: [u8; 4],
     /// Checksum of the header. Not verified: the backend does.
     pub checksum: Be16,
-    /// Sender.
-    pub source: [u8; 4],
-    /// Receiver.
-    pub destination: [u8; 4],
+    source: [u8; 4],
+    destination: [u8; 4],
 }
 
 // SAFETY: octets and arrays of octets only.
 unsafe impl Wire for Ipv4Header {}
 
-impl Ipv4Header {
-    /// Length without options, in octets: the least that a header can have.
-    pub const MIN_LENGTH: usize = size_of::<Self>();
+/// "More fragments" and the offset: what tells a fragment.
+const FRAGMENT: u16 = 0x3fff;
+const MORE_FRAGMENTS: u16 = 0x2000;
+const OFFSET: u16 = 0x1fff;
 
+impl Ipv4Header {
     /// Length with options, in octets, 20 to 60; `None` when version or IHL is impossible.
     #[inline(always)]
     #[must_use]
     pub const fn length(&self) -> Option<usize> {
         let length = (self.version_ihl & 0x0f) as usize * 4;
-        if self.version_ihl >> 4 == 4 && length >= Self::MIN_LENGTH {
+        if self.version_ihl >> 4 == 4 && length >= Self::LENGTH {
             Some(length)
         } else {
             None
         }
     }
 
-    /// Whether this is a part of a datagram: an offset, or more to come.
     #[inline(always)]
-    #[must_use]
-    pub const fn is_fragment(&self) -> bool {
-        const MORE_FRAGMENTS_OR_OFFSET: u16 = 0x3fff;
-        self.fragment.get() & MORE_FRAGMENTS_OR_OFFSET != 0
+    const fn fragment(&self) -> u16 {
+        let [high, low, ..] = self.fragment_hops_protocol;
+        u16::from_be_bytes([high, low])
+    }
+}
+
+impl Network for Ipv4Header {
+    type Address = [u8; 4];
+
+    const LENGTH: usize = size_of::<Self>();
+
+    const ICMP: u8 = ICMP;
+
+    #[inline(always)]
+    fn is_error(icmp: &IcmpHeader) -> bool {
+        icmp.is_error()
     }
 
-    /// The destination as VIPs are keyed.
     #[inline(always)]
-    #[must_use]
-    pub const fn vip(&self) -> [u8; 16] {
-        VipKey::map_ipv4(self.destination)
+    fn is_plain_udp(&self) -> bool {
+        let [high, low] = FRAGMENT.to_be_bytes();
+        let looked_at = u32::from_ne_bytes([high, low, 0, 0xff]);
+        let wanted = u32::from_ne_bytes([0, 0, 0, UDP]);
+        let word = u32::from_ne_bytes(self.fragment_hops_protocol);
+        self.version_ihl == 0x45 && word & looked_at == wanted
     }
 
-    /// What the flow hash takes in: everything that tells this flow from another.
     #[inline(always)]
-    #[must_use]
-    pub const fn flow_words(&self, ports: u32) -> [u64; 2] {
-        [
-            ((ports as u64) << 32) | u32::from_ne_bytes(self.source) as u64,
-            u32::from_ne_bytes(self.destination) as u64,
-        ]
+    fn source(&self) -> [u8; 4] {
+        self.source
+    }
+
+    #[inline(always)]
+    fn destination(&self) -> [u8; 4] {
+        self.destination
+    }
+
+    #[inline(always)]
+    fn datagram_length(&self) -> usize {
+        self.total_length.get() as usize
+    }
+
+    #[inline(always)]
+    fn contents<M: Steps>(&self, _: &M, _: View<'_>, at: usize) -> Contents {
+        let Some(length) = self.length() else {
+            return Contents::unknown(Shape::Malformed);
+        };
+        let fragment = self.fragment();
+        let shape = Shape::of_fragment(fragment & OFFSET, fragment & MORE_FRAGMENTS != 0);
+        let identification = match shape {
+            Shape::Whole => 0,
+            _ => self.identification.get().into(),
+        };
+        let [_, _, _, protocol] = self.fragment_hops_protocol;
+        Contents::new(shape, protocol, at + length, identification)
+    }
+
+    #[inline(always)]
+    fn spend_hop(&mut self) -> bool {
+        let [_, _, hops, _] = &mut self.fragment_hops_protocol;
+        if *hops <= 1 {
+            return false;
+        }
+        *hops -= 1;
+        // The word of hops and protocol lost 0x0100, so the checksum gains it, with the carry added
+        // at the low end; as the kernel does (`ip_decrease_ttl` in `include/net/ip.h`), 0xffff
+        // becomes 0 (RFC 1624, section 3).
+        let sum = u32::from(self.checksum.get()) + 0x0100;
+        self.checksum = Be16::new((sum + u32::from(sum >= 0xffff)) as u16);
+        true
+    }
+}
+
+impl Address for [u8; 4] {
+    #[inline(always)]
+    fn mapped(self) -> [u8; 16] {
+        VipKey::map_ipv4(self)
+    }
+
+    #[inline(always)]
+    fn flow_sum(self, key: &DerivedKey, ports: u32) -> u64 {
+        hash::flow_sum_of_word(key, u32::from_ne_bytes(self), ports)
+    }
+
+    #[inline(always)]
+    fn is_group(self) -> bool {
+        // 224.0.0.0/4 (RFC 5771) and 255.255.255.255 (RFC 919); nearly all that is below either has
+        // been asked once.
+        self[0] >= 0xe0 && (self[0] < 0xf0 || self == [255; 4])
     }
 }

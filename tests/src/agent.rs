@@ -39,8 +39,19 @@ pub struct Status {
 pub struct ServiceStatus {
     /// Its name.
     pub name: String,
+    /// TCP to it.
+    pub tcp: TcpStatus,
     /// Its backends.
     pub backends: Vec<BackendStatus>,
+}
+
+/// TCP of a service in the status document.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct TcpStatus {
+    /// Segments that were steered.
+    pub packets: u64,
+    /// Those that open a connection.
+    pub connections: u64,
 }
 
 /// A backend in the status document.
@@ -89,7 +100,7 @@ pub fn configuration(interfaces: &[&str], policy: &str, backends: &[&Backend]) -
         "interfaces = {interfaces:?}\n\n\
          [api]\nlisten = \"127.0.0.1:8053\"\n\n\
          [[service]]\nname = \"resolvers\"\nvips = [\"{VIP}\"]\nport = 53\n\
-         protocols = [\"udp\"]\npolicy = \"{policy}\"\n"
+         protocols = [\"udp\", \"tcp\"]\npolicy = \"{policy}\"\n"
     );
     for Backend { name, address, .. } in backends {
         // Writing to a string cannot fail.

@@ -1,7 +1,8 @@
 //! DNS messages of the lab: asking a server who it is.
 
 use std::{
-    net::{Ipv4Addr, SocketAddrV4, UdpSocket},
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddrV4, TcpStream, UdpSocket},
     time::Duration,
 };
 
@@ -68,5 +69,48 @@ pub fn ask_identity(server: Ipv4Addr, timeout: Duration) -> Result<String> {
     match identity_reply(&octets[..length]) {
         Some((replied, identity)) if replied == id => Ok(identity),
         _ => bail!("{server} sent no answer to our question"),
+    }
+}
+
+/// A connection over which a server is asked who it is (RFC 7766).
+#[derive(Debug)]
+pub struct Conversation {
+    stream: TcpStream,
+}
+
+impl Conversation {
+    /// Connects from the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// No connection within `timeout`, which is also that of every later answer.
+    pub fn open(server: Ipv4Addr, timeout: Duration) -> Result<Self> {
+        let address = SocketAddrV4::new(server, PORT).into();
+        let stream = TcpStream::connect_timeout(&address, timeout)
+            .with_context(|| format!("no connection to {server}"))?;
+        stream.set_read_timeout(Some(timeout))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream })
+    }
+
+    /// Asks once more.
+    ///
+    /// # Errors
+    /// The connection is broken, or the answer is no good.
+    pub fn ask(&mut self) -> Result<String> {
+        let id = rand::random();
+        let query = identity_query(id);
+        let mut octets = u16::try_from(query.len())?.to_be_bytes().to_vec();
+        octets.extend(query);
+        self.stream.write_all(&octets).context("cannot ask")?;
+        let mut length = [0; 2];
+        self.stream.read_exact(&mut length).context("no answer")?;
+        let mut reply = vec![0; u16::from_be_bytes(length).into()];
+        self.stream
+            .read_exact(&mut reply)
+            .context("half an answer")?;
+        match identity_reply(&reply) {
+            Some((replied, identity)) if replied == id => Ok(identity),
+            _ => bail!("no answer to our question"),
+        }
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct Knowledge {
 #[derive(Debug)]
 pub(super) struct BackendState {
     pub(super) key: BackendKey,
-    pub(super) address: std::net::Ipv4Addr,
+    pub(super) address: std::net::IpAddr,
     pub(super) health: Health,
     /// Since when the health is this; at first, since the agent started.
     pub(super) since: SystemTime,
@@ -64,7 +64,7 @@ impl Knowledge {
                         .map_or(Health::Unknown, |(_, entry)| health_from_wire(entry.health)),
                     since,
                     last_probe: None,
-                    location: entry.map(|(_, entry)| Location {
+                    location: entry.filter(|_| !backend.local).map(|(_, entry)| Location {
                         mac: MacAddress(entry.destination_mac),
                         ifindex: entry.ifindex,
                         source_mac: MacAddress(entry.source_mac),
@@ -132,7 +132,7 @@ impl Knowledge {
     pub(super) fn locate(&mut self, neighbors: &Neighbors) -> bool {
         let mut changed = false;
         for state in self.services.iter_mut().flatten() {
-            let Some(answer) = neighbors.by_address.get(&state.address.into()) else {
+            let Some(answer) = neighbors.by_address.get(&state.address) else {
                 continue;
             };
             let (location, unresolved) = match answer {

@@ -133,8 +133,9 @@ fn bring_up(
 pub(super) fn wanted(config: &Config) -> BTreeSet<Wanted> {
     let backends = config.services.iter().flat_map(|service| &service.backends);
     backends
+        .filter(|backend| !backend.local)
         .map(|backend| Wanted {
-            address: backend.address.into(),
+            address: backend.address,
             mac: backend.mac,
         })
         .collect()

@@ -5,7 +5,8 @@ use dns_lb_common::{Ending, NO_SERVICE, ServiceCounters};
 use super::{Running, knowledge::BackendState};
 use crate::{
     api::status::{
-        Admin, Backend, Counters, Dataplane, Interface, LastProbe, Service, Status, endings,
+        Admin, Backend, Counters, Dataplane, Interface, LastProbe, Service, Status, Tcp, endings,
+        queries,
     },
     config,
     datapath::DatapathError,
@@ -63,7 +64,7 @@ fn service_status(
 ) -> Service {
     Service {
         name: service.name.clone(),
-        vips: service.vips.iter().map(|&vip| vip.into()).collect(),
+        vips: service.vips.clone(),
         port: service.port,
         protocols: service.protocols.clone(),
         policy: service.policy,
@@ -73,6 +74,11 @@ fn service_status(
             .sum(),
         bytes: counters.bytes,
         endings: endings(&counters.endings),
+        tcp: Tcp {
+            packets: counters.tcp_packets,
+            connections: counters.tcp_connections,
+        },
+        queries: service.count_queries.then(|| queries(&counters.queries)),
         backends,
     }
 }
@@ -91,7 +97,8 @@ fn backend(agent: &Running, service: usize, place: usize) -> Result<Backend, Dat
     let counters = agent.counters.backend(id)?;
     Ok(Backend {
         name: config.name.clone(),
-        address: config.address.into(),
+        address: config.address,
+        local: config.local,
         mac: location.map(|location| location.mac),
         interface: location.and_then(|location| agent.interface_name(location.ifindex)),
         unresolved: unresolved.as_ref().map(ToString::to_string),

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fmt, net::IpAddr};
 
-use dns_lb_common::{Ending, EndingCounters};
+use dns_lb_common::{Ending, EndingCounters, QueryCounters, QueryType};
 use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
@@ -92,8 +92,42 @@ pub struct Service {
     pub bytes: u64,
     /// The packets by the way they ended.
     pub endings: Endings,
+    /// TCP among the packets that were steered.
+    pub tcp: Tcp,
+    /// Queries over UDP by what they ask; null unless the service counts them.
+    pub queries: Option<Queries>,
     /// In the order of the configuration.
     pub backends: Vec<Backend>,
+}
+
+/// TCP to a service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Tcp {
+    /// Segments that were steered.
+    pub packets: u64,
+    /// Those of them that open a connection, repetitions included.
+    pub connections: u64,
+}
+
+/// Queries over UDP to a service.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Queries {
+    /// By the type that they ask for; every type that is counted is there, the rest as `other`.
+    pub types: BTreeMap<String, u64>,
+    /// Those that carry EDNS (RFC 6891).
+    pub edns: u64,
+}
+
+/// The document's form of the queries that the program counts.
+#[must_use]
+pub fn queries(counters: &QueryCounters) -> Queries {
+    let types = QueryType::ALL.iter();
+    Queries {
+        types: types
+            .map(|&query_type| (query_type.name().to_owned(), counters.get(query_type)))
+            .collect(),
+        edns: counters.edns,
+    }
 }
 
 /// A backend of a service.
@@ -103,7 +137,10 @@ pub struct Backend {
     pub name: String,
     /// Its own address.
     pub address: IpAddr,
-    /// Its MAC address; null while the neighbour is not resolved, when nothing can be sent to it.
+    /// Whether it is on the balancer's own host.
+    pub local: bool,
+    /// Its MAC address; null while the neighbour is not resolved, when nothing can be sent to it,
+    /// and for a backend on this host.
     pub mac: Option<MacAddress>,
     /// The interface that it is reached by; null while that is not known.
     pub interface: Option<String>,
@@ -183,6 +220,7 @@ impl Status {
         let backend = |number: u8, health, outcome: &str, rtt_us: Option<u64>| Backend {
             name: format!("dns{number}"),
             address: [192, 168, 0, 200 + number].into(),
+            local: false,
             mac: rtt_us.map(|_| MacAddress([2, 0, 0, 0, 0, number])),
             interface: rtt_us.map(|_| "eth0".to_owned()),
             unresolved: None,
@@ -224,6 +262,15 @@ impl Status {
                 packets: 1_234_567,
                 bytes: 92_592_525,
                 endings: endings(&service),
+                tcp: Tcp {
+                    packets: 70,
+                    connections: 10,
+                },
+                queries: Some(queries(&QueryCounters {
+                    a: 1_000,
+                    edns: 900,
+                    ..QueryCounters::default()
+                })),
                 backends: vec![
                     backend(1, Health::Up, "answered NOERROR", Some(213)),
                     backend(2, Health::Down, "timeout", None),
@@ -272,10 +319,19 @@ mod tests {
                 "packets": 1_234_567,
                 "bytes": 92_592_525,
                 "endings": zero_but(&[("transmitted", 1_234_567)]),
+                "tcp": {"packets": 70, "connections": 10},
+                "queries": {
+                    "types": {
+                        "a": 1_000, "aaaa": 0, "any": 0, "https": 0, "mx": 0, "other": 0,
+                        "ptr": 0, "srv": 0, "txt": 0,
+                    },
+                    "edns": 900,
+                },
                 "backends": [
                     {
                         "name": "dns1",
                         "address": "192.168.0.201",
+                        "local": false,
                         "mac": "02:00:00:00:00:01",
                         "interface": "eth0",
                         "unresolved": null,
@@ -295,6 +351,7 @@ mod tests {
                     {
                         "name": "dns2",
                         "address": "192.168.0.202",
+                        "local": false,
                         "mac": null,
                         "interface": null,
                         "unresolved": null,

@@ -15,9 +15,14 @@ pub(super) const XDP_MODE: XdpMode = XdpMode::Auto;
 pub(super) const HASH_KEY_FILE: &str = "/etc/dns-lb/hash.key";
 pub(super) const API_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8053);
 
+/// Some 10 MiB.
+pub(super) const TCP_FLOWS: u32 = 65_536;
+
 pub(super) const PORT: u16 = 53;
-pub(super) const PROTOCOLS: [Protocol; 1] = [Protocol::Udp];
+/// DNS is both (RFC 7766, section 5).
+pub(super) const PROTOCOLS: [Protocol; 2] = [Protocol::Udp, Protocol::Tcp];
 pub(super) const POLICY: Policy = Policy::Hash;
+pub(super) const COUNT_QUERIES: bool = false;
 pub(super) const ON_NO_BACKEND: OnNoBackend = OnNoBackend::FailOpen;
 
 /// A name that resolvers answer on their own, and authoritative servers too, if with an error. It
@@ -32,3 +37,4 @@ pub(super) const FALL: u32 = 2;
 pub(super) const RISE: u32 = 3;
 
 pub(super) const WEIGHT: u16 = 1;
+pub(super) const LOCAL: bool = false;

@@ -114,6 +114,9 @@ fn config(mut root: Table<'_, '_>) -> Option<Config> {
         PathBuf::from(defaults::HASH_KEY_FILE),
         scalar::path,
     );
+    let tcp_flows = root.optional("tcp_flows", defaults::TCP_FLOWS, |value| {
+        value.integer(1_024..=16_777_216)
+    });
     let api = root.table("api").and_then(api);
     let services = service::services(&mut root);
     root.finish();
@@ -121,6 +124,7 @@ fn config(mut root: Table<'_, '_>) -> Option<Config> {
         interfaces: interfaces?,
         xdp_mode: xdp_mode?,
         hash_key_file: hash_key_file?,
+        tcp_flows: tcp_flows?,
         api: api?,
         services: services?,
     })

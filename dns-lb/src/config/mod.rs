@@ -18,7 +18,7 @@ mod tests;
 use std::{
     collections::BTreeSet,
     fmt,
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
@@ -45,6 +45,8 @@ pub struct Config {
     pub xdp_mode: XdpMode,
     /// The secret that keys the flow hash; made on first start if absent.
     pub hash_key_file: PathBuf,
+    /// TCP connections that are remembered, least recently used out first; 1,024 to 16,777,216.
+    pub tcp_flows: u32,
     /// The agent's HTTP side.
     pub api: Api,
     /// At least one, at most [`MAX_SERVICES`]; names differ, and so do VIP, port and protocol taken
@@ -76,13 +78,18 @@ pub struct Service {
     /// What status and logs call it.
     pub name: String,
     /// Addresses that clients send to; at least one.
-    pub vips: Vec<Ipv4Addr>,
+    pub vips: Vec<IpAddr>,
     /// Port that clients send to, from 1.
     pub port: u16,
     /// At least one, each once.
     pub protocols: Vec<Protocol>,
     /// How a packet's backend is chosen.
     pub policy: Policy,
+    /// Most queries by name that a backend may get, in percent of what its weight gives it, 105 to
+    /// 1,000; for [`Policy::Qname`] alone. `None`: as many as there are.
+    pub max_load: Option<u32>,
+    /// Whether queries over UDP are counted by type.
+    pub count_queries: bool,
     /// What happens when no backend is usable.
     pub on_no_backend: OnNoBackend,
     /// How backends are probed.
@@ -98,12 +105,15 @@ pub struct Service {
 pub enum Protocol {
     /// DNS over UDP (RFC 1035, 4.2.1).
     Udp,
+    /// DNS over TCP (RFC 7766).
+    Tcp,
 }
 
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Udp => "udp",
+            Self::Tcp => "tcp",
         })
     }
 }
@@ -114,6 +124,10 @@ impl fmt::Display for Protocol {
 pub enum Policy {
     /// Keyed hash of addresses and ports: a flow stays on its backend.
     Hash,
+    /// Keyed hash of the client's address: a client stays on its backend.
+    Source,
+    /// Keyed hash of the name that a query asks for: a name stays on its backend.
+    Qname,
     /// One packet after the other to one backend after the other.
     RoundRobin,
 }
@@ -122,6 +136,8 @@ impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Hash => "hash",
+            Self::Source => "source",
+            Self::Qname => "qname",
             Self::RoundRobin => "round-robin",
         })
     }
@@ -173,9 +189,11 @@ pub struct Backend {
     /// What status and logs call it.
     pub name: String,
     /// Its own address, on which it is probed and found on the link.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Share relative to the others, 0 to 1000; 0 takes no new queries.
     pub weight: u16,
     /// Its MAC address, if the kernel's neighbour table is not to be asked.
     pub mac: Option<MacAddress>,
+    /// Whether it is on the balancer's own host.
+    pub local: bool,
 }

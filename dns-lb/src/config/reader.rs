@@ -267,6 +267,14 @@ impl<'r, 'i> Value<'r, 'i> {
         parsed
     }
 
+    /// True or false.
+    pub(super) fn boolean(self) -> Option<bool> {
+        match self.value {
+            DeValue::Boolean(boolean) => Some(boolean),
+            _ => self.refuse_type("true or false"),
+        }
+    }
+
     /// A list of at least one value, each of which `read` takes.
     pub(super) fn each<T>(
         self,

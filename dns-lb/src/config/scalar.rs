@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     hash::Hash,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
     path::PathBuf,
     time::Duration,
@@ -71,25 +71,43 @@ pub(super) fn path(value: Value<'_, '_>) -> Option<PathBuf> {
 }
 
 /// A unicast address of a host, be it a VIP or a backend's own.
-pub(super) fn address(value: Value<'_, '_>) -> Option<Ipv4Addr> {
-    let allowed = "a unicast IPv4 address such as \"192.168.0.200\"";
+pub(super) fn address(value: Value<'_, '_>) -> Option<IpAddr> {
+    let allowed = "a unicast address such as \"192.168.0.200\" or \"2001:db8::53\"";
     value.text(allowed, |text| {
-        let Ok(address) = text.parse::<Ipv4Addr>() else {
-            return Err(match text.parse::<Ipv6Addr>() {
-                Ok(_) => "is IPv6, which is not in this version",
-                Err(_) => "is not an address",
-            });
+        let Ok(address) = text.parse::<IpAddr>() else {
+            return Err("is not an address");
         };
-        if address.octets()[0] == 0 {
-            Err("is not a host's address")
-        } else if address.is_loopback() {
-            Err("is a loopback address")
-        } else if address.is_multicast() {
-            Err("is a multicast address")
-        } else if address.is_broadcast() {
-            Err("is the broadcast address")
-        } else {
-            Ok(address)
+        match address {
+            IpAddr::V4(v4) if v4.octets()[0] == 0 => Err("is not a host's address"),
+            IpAddr::V4(v4) if v4.is_broadcast() => Err("is the broadcast address"),
+            IpAddr::V6(v6) if v6.is_unspecified() => Err("is not a host's address"),
+            IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
+                Err("is IPv4 in the notation of IPv6")
+            }
+            // It says nothing without an interface, which the file has no place for.
+            IpAddr::V6(v6) if v6.is_unicast_link_local() => Err("is a link-local address"),
+            _ if address.is_loopback() => Err("is a loopback address"),
+            _ if address.is_multicast() => Err("is a multicast address"),
+            _ => Ok(address),
+        }
+    })
+}
+
+/// A percentage within a range.
+pub(super) fn percentage(value: Value<'_, '_>, range: RangeInclusive<u32>) -> Option<u32> {
+    let allowed = format!(
+        "a whole percentage from \"{}%\" to \"{}%\"",
+        range.start(),
+        range.end()
+    );
+    value.text(&allowed, |text| {
+        let digits = text.strip_suffix('%').filter(|digits| {
+            !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit())
+        });
+        match digits.map(str::parse) {
+            None => Err("is not a whole percentage"),
+            Some(Ok(percent)) if range.contains(&percent) => Ok(percent),
+            Some(_) => Err("is out of range"),
         }
     })
 }

@@ -1,6 +1,11 @@
 //! `[[service]]` and what is in it, and what services must not share.
 
-use std::{collections::BTreeSet, fmt, net::Ipv4Addr, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use super::{
     Backend, HealthCheck, OnNoBackend, Policy, Protocol, Service, defaults,
@@ -39,7 +44,7 @@ fn service(value: Value<'_, '_>, census: &mut Census) -> Option<Service> {
         census.names.read_new(value, scalar::name)
     });
     let vips = table.required("vips", "vips = [\"192.168.0.200\"]", |value| {
-        value.each("a list of IPv4 addresses", |value| {
+        value.each("a list of addresses", |value| {
             let place = value.place.clone();
             Some((place, scalar::address(value)?))
         })
@@ -47,9 +52,25 @@ fn service(value: Value<'_, '_>, census: &mut Census) -> Option<Service> {
     let port = table.optional("port", defaults::PORT, |value| value.integer(1..=u16::MAX));
     let protocols = table.optional("protocols", defaults::PROTOCOLS.to_vec(), protocols);
     let policy = table.optional("policy", defaults::POLICY, |value| {
-        let choices = [("hash", Policy::Hash), ("round-robin", Policy::RoundRobin)];
-        value.choice(&choices, &["source", "qname"])
+        let choices = [
+            ("hash", Policy::Hash),
+            ("source", Policy::Source),
+            ("qname", Policy::Qname),
+            ("round-robin", Policy::RoundRobin),
+        ];
+        value.choice(&choices, &[])
     });
+    let max_load = table.optional("max_load", None, |value| {
+        let (sink, place) = (value.sink, value.place.clone());
+        let percent = scalar::percentage(value, 105..=1_000)?;
+        if policy.is_some_and(|policy| policy != Policy::Qname) {
+            let problem = "of no use with this policy";
+            sink.report(&place, problem, "max_load with policy = \"qname\" alone");
+            return None;
+        }
+        Some(Some(percent))
+    });
+    let count_queries = table.optional("count_queries", defaults::COUNT_QUERIES, Value::boolean);
     let on_no_backend = table.optional("on_no_backend", defaults::ON_NO_BACKEND, |value| {
         let choices = [
             ("fail-open", OnNoBackend::FailOpen),
@@ -80,6 +101,8 @@ fn service(value: Value<'_, '_>, census: &mut Census) -> Option<Service> {
         port: port?,
         protocols: protocols?,
         policy: policy?,
+        max_load: max_load?,
+        count_queries: count_queries?,
         on_no_backend: on_no_backend?,
         health: health?,
         backends: backends?,
@@ -88,9 +111,9 @@ fn service(value: Value<'_, '_>, census: &mut Census) -> Option<Service> {
 
 fn protocols(value: Value<'_, '_>) -> Option<Vec<Protocol>> {
     let mut seen = Seen::default();
-    value.each("a list of protocols: \"udp\"", |value| {
+    value.each("a list of protocols: \"udp\", \"tcp\"", |value| {
         seen.read_new(value, |value| {
-            value.choice(&[("udp", Protocol::Udp)], &["tcp"])
+            value.choice(&[("udp", Protocol::Udp), ("tcp", Protocol::Tcp)], &[])
         })
     })
 }
@@ -152,7 +175,7 @@ fn rcodes(value: Value<'_, '_>) -> Option<BTreeSet<u16>> {
 fn backend(
     value: Value<'_, '_>,
     names: &mut Seen<String>,
-    addresses: &mut Seen<Ipv4Addr>,
+    addresses: &mut Seen<IpAddr>,
     census: &mut Census,
 ) -> Option<Backend> {
     census.backends.count(value.sink, &value.place);
@@ -167,13 +190,24 @@ fn backend(
         Some(address)
     });
     let weight = table.optional("weight", defaults::WEIGHT, |value| value.integer(0..=1_000));
-    let mac = table.optional("mac", None, |value| scalar::mac(value).map(Some));
+    let local = table.optional("local", defaults::LOCAL, Value::boolean);
+    let mac = table.optional("mac", None, |value| {
+        let (sink, place) = (value.sink, value.place.clone());
+        let mac = scalar::mac(value)?;
+        if local == Some(true) {
+            let problem = "of no use for a backend on this host";
+            sink.report(&place, problem, "either mac or local = true");
+            return None;
+        }
+        Some(Some(mac))
+    });
     table.finish();
     Some(Backend {
         name: name?,
         address: address?,
         weight: weight?,
         mac: mac?,
+        local: local?,
     })
 }
 
@@ -183,9 +217,9 @@ struct Census {
     backends: Count,
     vips: Count,
     names: Seen<String>,
-    vip_addresses: Seen<Ipv4Addr>,
+    vip_addresses: Seen<IpAddr>,
     endpoints: Seen<Endpoint>,
-    backend_addresses: Vec<(Place, Ipv4Addr)>,
+    backend_addresses: Vec<(Place, IpAddr)>,
 }
 
 impl Default for Census {
@@ -207,7 +241,7 @@ impl Census {
         &mut self,
         sink: &Sink<'_>,
         place: &Place,
-        address: Ipv4Addr,
+        address: IpAddr,
         port: u16,
         protocols: &[Protocol],
     ) {
@@ -221,7 +255,10 @@ impl Census {
                 port,
                 protocol,
             };
-            self.endpoints.claim(sink, place, endpoint);
+            if !self.endpoints.claim(sink, place, endpoint) {
+                // What holds of one protocol mostly holds of the other: once is enough.
+                return;
+            }
         }
     }
 
@@ -239,14 +276,15 @@ impl Census {
 /// What clients send to.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Endpoint {
-    address: Ipv4Addr,
+    address: IpAddr,
     port: u16,
     protocol: Protocol,
 }
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}/{}", self.address, self.port, self.protocol)
+        let address = SocketAddr::new(self.address, self.port);
+        write!(f, "{address}/{}", self.protocol)
     }
 }
 

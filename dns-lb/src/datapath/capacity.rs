@@ -13,6 +13,8 @@ pub struct Capacity {
     pub backends: u32,
     /// Slots of one bank of the VIP hash; a power of two.
     pub vip_slots: u32,
+    /// Established TCP connections.
+    pub tcp_flows: u32,
 }
 
 /// What a configuration takes up of a [`Capacity`].
@@ -22,8 +24,11 @@ pub struct Demand {
     pub services: u32,
     /// Backends, over all services.
     pub backends: u32,
-    /// Keys in the VIP hash: each VIP with each port and protocol, and each VIP as an address.
+    /// Keys in the VIP hash: each VIP with each port and protocol, each VIP's fragments of each
+    /// protocol, each VIP as an address, and the other balancers.
     pub vip_keys: u32,
+    /// Established TCP connections.
+    pub tcp_flows: u32,
 }
 
 impl Demand {
@@ -42,7 +47,12 @@ impl Demand {
         Self {
             services: sum(&|_| 1),
             backends: sum(&|service| service.backends.len()),
-            vip_keys: sum(&|service| service.vips.len() * (service.protocols.len() + 1)),
+            vip_keys: sum(&|service| {
+                let has_local = service.backends.iter().any(|backend| backend.local);
+                let peers = if has_local { service.backends.len() } else { 0 };
+                service.vips.len() * (2 * service.protocols.len() + 1) + peers
+            }),
+            tcp_flows: config.tcp_flows,
         }
     }
 }
@@ -56,10 +66,12 @@ impl Capacity {
             services: (demand.services * 2).next_power_of_two().max(8),
             backends: (demand.backends * 2).next_power_of_two().max(32),
             vip_slots: vip_slots_for(demand.vip_keys * 2),
+            tcp_flows: demand.tcp_flows,
         }
     }
 
-    /// Whether the demand fits.
+    /// Whether the demand fits. How many connections are remembered is a wish: maps that are there
+    /// already keep the number that they were made with.
     #[must_use]
     pub fn holds(&self, demand: Demand) -> bool {
         demand.services <= self.services
@@ -81,16 +93,20 @@ impl Capacity {
             map::BACKENDS => 2 * self.backend_stride(),
             map::SERVICE_COUNTERS => self.services + 1,
             map::BACKEND_COUNTERS => self.backend_stride(),
+            map::TCP_FLOWS => self.tcp_flows,
+            map::TCP_PENDING => (self.tcp_flows / 4).max(1_024),
+            map::FRAGMENTS => FRAGMENTS,
             _ => unreachable!("{map} has a fixed size"),
         }
     }
 
     /// The capacity of maps that have this many entries.
-    pub(super) fn from_entries(vips: u32, tables: u32, backends: u32) -> Self {
+    pub(super) fn from_entries(vips: u32, tables: u32, backends: u32, tcp_flows: u32) -> Self {
         Self {
             services: tables / 2,
             backends: (backends / 2).saturating_sub(1),
             vip_slots: vips / 2,
+            tcp_flows,
         }
     }
 
@@ -100,6 +116,9 @@ impl Capacity {
         self.backends + 1
     }
 }
+
+/// Datagrams in fragments that are remembered: their fragments mostly come within milliseconds.
+const FRAGMENTS: u32 = 8_192;
 
 /// Slots in which a seed that separates this many keys is found quickly.
 ///
@@ -119,12 +138,15 @@ mod tests {
             services: 3,
             backends: 40,
             vip_keys: 12,
+            tcp_flows: 2_048,
         };
         let capacity = Capacity::with_headroom(demand);
         assert!(capacity.holds(demand));
-        let [vips, tables, backends] =
-            [map::VIPS, map::TABLES, map::BACKENDS].map(|map| capacity.entries(map));
-        assert_eq!(Capacity::from_entries(vips, tables, backends), capacity);
+        let [vips, tables, backends, tcp_flows] =
+            [map::VIPS, map::TABLES, map::BACKENDS, map::TCP_FLOWS]
+                .map(|map| capacity.entries(map));
+        let found = Capacity::from_entries(vips, tables, backends, tcp_flows);
+        assert_eq!(found, capacity);
     }
 
     #[test]
@@ -133,21 +155,25 @@ mod tests {
             services: 1,
             backends: 1,
             vip_keys: 2,
+            tcp_flows: 1_024,
         });
         assert!(!capacity.holds(Demand {
             services: 9,
             backends: 1,
-            vip_keys: 2
+            vip_keys: 2,
+            tcp_flows: 1_024,
         }));
         assert!(!capacity.holds(Demand {
             services: 1,
             backends: 33,
-            vip_keys: 2
+            vip_keys: 2,
+            tcp_flows: 1_024,
         }));
         assert!(!capacity.holds(Demand {
             services: 1,
             backends: 1,
-            vip_keys: 100
+            vip_keys: 100,
+            tcp_flows: 1_024,
         }));
     }
 }

@@ -1,7 +1,7 @@
 //! Reading what the program counts.
 
 use aya::maps::{Map, MapData, PerCpuArray};
-use dns_lb_common::{BackendCounters, Ending, ServiceCounters, map};
+use dns_lb_common::{BackendCounters, Ending, QueryType, ServiceCounters, map};
 
 use super::{DatapathError, pins::PinDirectory};
 
@@ -41,9 +41,15 @@ impl Counters {
         for value in values.iter() {
             sum.bytes += value.bytes;
             sum.cursor += value.cursor;
+            sum.tcp_packets += value.tcp_packets;
+            sum.tcp_connections += value.tcp_connections;
             for &ending in Ending::ALL {
                 *sum.endings.get_mut(ending) += value.endings.get(ending);
             }
+            for &query_type in QueryType::ALL {
+                *sum.queries.get_mut(query_type) += value.queries.get(query_type);
+            }
+            sum.queries.edns += value.queries.edns;
         }
         Ok(sum)
     }
@@ -63,6 +69,7 @@ impl Counters {
             .fold(BackendCounters::default(), |sum, value| BackendCounters {
                 packets: sum.packets + value.packets,
                 bytes: sum.bytes + value.bytes,
+                ..sum
             }))
     }
 }

@@ -250,6 +250,7 @@ impl PinDirectory {
             entries(map::VIPS)?,
             entries(map::TABLES)?,
             entries(map::BACKENDS)?,
+            entries(map::TCP_FLOWS)?,
         )))
     }
 

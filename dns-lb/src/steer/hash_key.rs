@@ -2,12 +2,14 @@
 
 use std::{
     fs::{self, OpenOptions},
+    hash::Hasher as _,
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
-use dns_lb_common::HashKey;
+use dns_lb_common::{DerivedKey, HashKey};
+use siphasher::sip::SipHasher13;
 
 /// Why there is no hash key.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +45,26 @@ fn remedy(error: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied => "; the agent needs root",
         io::ErrorKind::ReadOnlyFilesystem => "; hash_key_file names another place",
         _ => "",
+    }
+}
+
+/// What the program multiplies by, from the secret: the SipHash-1-3 of one counter after the other.
+/// It is the same on every balancer, and in every version, that has the secret.
+pub(super) fn derive(key: &HashKey) -> DerivedKey {
+    let [first, second] = key.words;
+    let word = |counter: u32| {
+        let mut hasher = SipHasher13::new_with_keys(first, second);
+        hasher.write(&counter.to_le_bytes());
+        hasher.finish()
+    };
+    let mut flow = [0; 8];
+    for (counter, pair) in (2..).zip(flow.chunks_exact_mut(2)) {
+        let word = word(counter);
+        pair.copy_from_slice(&[word as u32, (word >> 32) as u32]);
+    }
+    DerivedKey {
+        name: [word(0), word(1) | 1],
+        flow,
     }
 }
 

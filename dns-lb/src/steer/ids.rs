@@ -27,7 +27,7 @@ impl Recorded {
     /// Reads a bank.
     pub(super) fn read(capacity: Capacity, vips: &[VipSlot], backends: &[Backend]) -> Self {
         let used = vips.iter().filter(|slot| slot.service != NO_SERVICE);
-        let named = used.clone().filter(|slot| slot.key.protocol != 0);
+        let named = used.clone().filter(|slot| slot.key.port != 0);
         Self {
             services: named
                 .map(|slot| (ordered(&slot.key), slot.service))
@@ -144,6 +144,7 @@ mod tests {
         services: 2,
         backends: 4,
         vip_slots: 64,
+        tcp_flows: 1_024,
     };
 
     /// A service `name` of this VIP with backends at 10.0.0.`last`, one a number.

@@ -1,9 +1,9 @@
 //! The decision: what the maps should say, given the configuration, the health of the backends and
 //! where they are on the link. Pure.
 
-use std::net::Ipv4Addr;
+use std::{collections::BTreeSet, net::IpAddr};
 
-use dns_lb_common::{Backend, Egress, OnNoBackend, Policy, VipKey};
+use dns_lb_common::{Backend, COUNTS_QUERIES, Egress, HAS_LOCAL, OnNoBackend, Policy, VipKey};
 
 use super::Assignment;
 use crate::{
@@ -30,9 +30,16 @@ pub struct PlannedService {
     pub policy: Policy,
     /// What happens when the table is empty.
     pub on_no_backend: OnNoBackend,
+    /// [`COUNTS_QUERIES`] and [`HAS_LOCAL`].
+    pub flags: u8,
+    /// See [`VipSlot::window_shift`](dns_lb_common::VipSlot).
+    pub window_shift: u8,
+    /// MAC addresses of the other balancers: of the backends that are not on this host, where one
+    /// of them is.
+    pub peers: BTreeSet<[u8; 6]>,
     /// The backends that share the table.
     pub members: Vec<Member>,
-    /// The entry of every backend whose place on the link is known, by id.
+    /// The entry of every backend that is on this host or whose place on the link is known, by id.
     pub backends: Vec<(u16, Backend)>,
     /// Whether the members are those of [`config::OnNoBackend::FailOpen`]: none was usable, and
     /// there is somebody to fail open to.
@@ -72,8 +79,8 @@ pub struct Knowledge {
 
 /// Decides. `known` answers for the backend of a service, both by their place in the configuration.
 ///
-/// A backend takes new queries when it has a weight, is not down and has been found on the link. If
-/// none of a service does, the service's `on_no_backend` decides.
+/// A backend takes new queries when it has a weight, is not down, and is on this host or has been
+/// found on the link. If none of a service does, the service's `on_no_backend` decides.
 #[must_use]
 pub fn plan(
     config: &Config,
@@ -109,7 +116,9 @@ fn plan_service(
         backends
             .iter()
             .filter(|(_, known, backend)| {
-                backend.weight > 0 && known.location.is_some() && takes_queries(known.health)
+                backend.weight > 0
+                    && (backend.local || known.location.is_some())
+                    && takes_queries(known.health)
             })
             .map(|&(id, _, backend)| Member {
                 id,
@@ -125,42 +134,108 @@ fn plan_service(
     } else {
         usable
     };
+    let failed_open = fails_open && !members.is_empty();
+    let bound = service
+        .max_load
+        .map(|percent| Bound::new(percent, &members));
+    let has_local = backends.iter().any(|(_, _, backend)| backend.local);
     PlannedService {
         id,
         keys: service_keys(service),
         policy: match service.policy {
             config::Policy::Hash => Policy::Hash,
+            config::Policy::Source => Policy::Source,
+            config::Policy::Qname => Policy::Qname,
             config::Policy::RoundRobin => Policy::RoundRobin,
         },
+        flags: if has_local { HAS_LOCAL } else { 0 }
+            | if service.count_queries {
+                COUNTS_QUERIES
+            } else {
+                0
+            },
+        window_shift: bound.as_ref().map_or(0, |bound| bound.window_shift),
+        peers: backends
+            .iter()
+            .filter(|(_, _, backend)| has_local && !backend.local)
+            .filter_map(|(_, known, _)| Some(known.location?.mac.0))
+            .collect(),
         on_no_backend: match service.on_no_backend {
             // Failing open with nobody to fail open to: the host's stack may still know what to do.
             config::OnNoBackend::FailOpen | config::OnNoBackend::Pass => OnNoBackend::Pass,
             config::OnNoBackend::Drop => OnNoBackend::Drop,
         },
-        failed_open: fails_open && !members.is_empty(),
-        members,
+        failed_open,
         backends: backends
             .iter()
             .filter_map(|&(backend_id, known, backend)| {
-                let location = known.location?;
-                Some((backend_id, entry(id, backend, known.health, location)))
+                let entry = Backend {
+                    keeps_flows: (known.health != Health::Down || failed_open).into(),
+                    window_limit: bound
+                        .as_ref()
+                        .map_or(0, |bound| bound.limit(backend.weight)),
+                    ..entry(id, backend, known)?
+                };
+                Some((backend_id, entry))
             })
             .collect(),
+        members,
     }
 }
 
-fn entry(service: u16, backend: &config::Backend, health: Health, location: Location) -> Backend {
-    Backend {
+/// How many queries by name each backend may get: so many in a window of so many queries.
+struct Bound {
+    percent: u32,
+    /// The binary logarithm of the queries in a window.
+    window_shift: u8,
+    /// Of all members.
+    weight: u64,
+}
+
+impl Bound {
+    /// Queries of a window for each member, on average: enough for a limit to be near the factor,
+    /// and for chance to keep below it.
+    const QUERIES_EACH: usize = 64;
+
+    fn new(percent: u32, members: &[Member]) -> Self {
+        let queries = (members.len() * Self::QUERIES_EACH).clamp(1 << 10, 1 << 16);
+        Self {
+            percent,
+            window_shift: queries.next_power_of_two().trailing_zeros() as u8,
+            weight: members.iter().map(|member| u64::from(member.weight)).sum(),
+        }
+    }
+
+    /// The limit of a backend of this weight: its part of a window times the factor, rounded up.
+    fn limit(&self, weight: u16) -> u32 {
+        let part = (u64::from(weight) * u64::from(self.percent)) << self.window_shift;
+        part.div_ceil(100 * self.weight.max(1)) as u32
+    }
+}
+
+/// The entry of a backend; `None` if it is neither here nor anywhere.
+fn entry(service: u16, backend: &config::Backend, known: Knowledge) -> Option<Backend> {
+    let entry = Backend {
+        address: mapped(backend.address),
+        health: health_to_wire(known.health),
+        service,
+        weight: backend.weight,
+        ..Backend::default()
+    };
+    if backend.local {
+        return Some(Backend {
+            egress: Egress::Local as u8,
+            ..entry
+        });
+    }
+    let location = known.location?;
+    Some(Backend {
         destination_mac: location.mac.0,
         source_mac: location.source_mac.0,
         ifindex: location.ifindex,
-        address: mapped(backend.address),
         egress: Egress::Forward as u8,
-        health: health_to_wire(health),
-        devmap_key: 0,
-        service,
-        weight: backend.weight,
-    }
+        ..entry
+    })
 }
 
 /// Health as [`Backend::health`] has it.
@@ -184,8 +259,11 @@ pub fn health_from_wire(octet: u8) -> Health {
 
 /// An address as the maps have it.
 #[must_use]
-pub fn mapped(address: Ipv4Addr) -> [u8; 16] {
-    VipKey::map_ipv4(address.octets())
+pub fn mapped(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(v4) => VipKey::map_ipv4(v4.octets()),
+        IpAddr::V6(v6) => v6.octets(),
+    }
 }
 
 /// What a service answers to.
@@ -195,6 +273,7 @@ pub(super) fn service_keys(service: &config::Service) -> Vec<VipKey> {
         for protocol in &service.protocols {
             let number = match protocol {
                 Protocol::Udp => libc::IPPROTO_UDP as u8,
+                Protocol::Tcp => libc::IPPROTO_TCP as u8,
             };
             keys.push(VipKey::new(mapped(vip), service.port, number));
         }

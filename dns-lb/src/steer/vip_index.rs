@@ -83,6 +83,7 @@ mod tests {
                 services: 1,
                 backends: 1,
                 vip_keys: count,
+                tcp_flows: 1_024,
             };
             let size = Capacity::with_headroom(demand).vip_slots;
             let entries = entries(count);

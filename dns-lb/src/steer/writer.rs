@@ -4,15 +4,18 @@
 //! live, then flips one octet. A failure on the way leaves the live half as it was.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     io,
 };
 
-use dns_lb_common::{ABI_VERSION, Backend, Bank, Control, HashKey, NO_BACKEND, VipKey, VipSlot};
+use dns_lb_common::{
+    ABI_VERSION, Backend, Bank, Control, Egress, HashKey, NO_BACKEND, VipKey, VipSlot,
+};
 use tracing::{debug, warn};
 
 use super::{
     Plan, PlannedService, Recorded, build_table,
+    hash_key::derive,
     vip_index::{self, VipIndex},
 };
 use crate::datapath::{DatapathError, Maps};
@@ -28,6 +31,8 @@ pub struct Writer {
     recorded: Recorded,
     /// Service and address of whom each backend id counts for, also while they have no entry.
     owners: BTreeMap<u16, (u16, [u8; 16])>,
+    /// [`Backend::incarnation`] of each of them.
+    incarnations: BTreeMap<u16, u32>,
     /// The plan that is live; `None` until this writer has applied one.
     live: Option<Plan>,
     /// Live table and shares by service id.
@@ -79,7 +84,7 @@ impl Writer {
         let live = (control.active & 1) as usize;
         let recorded = Recorded::read(maps.capacity(), &vips[live], &backends[live]);
         let mut egress = BTreeMap::new();
-        for backend in recorded.backends.values() {
+        for backend in recorded.backends.values().filter(|backend| leaves(backend)) {
             if let Err(error) = maps.set_egress(backend.devmap_key, backend.ifindex) {
                 // Most likely gone since the maps were written, which the first plan will know.
                 warn!(ifindex = backend.ifindex, %error, "cannot redirect to this interface");
@@ -95,6 +100,11 @@ impl Writer {
                 .backends
                 .iter()
                 .map(|(&id, backend)| (id, (backend.service, backend.address)))
+                .collect(),
+            incarnations: recorded
+                .backends
+                .iter()
+                .map(|(&id, backend)| (id, backend.incarnation))
                 .collect(),
             recorded,
             live: None,
@@ -215,7 +225,8 @@ impl Writer {
         }
     }
 
-    /// Lets an id that passes to a new service or backend count from zero.
+    /// Lets an id that passes to a new service or backend count from zero, and gives the backend an
+    /// incarnation that no entry of a connection has: that of the switch which it comes with.
     fn clear_counters(&mut self, plan: &Plan) -> Result<(), DatapathError> {
         for service in &plan.services {
             if self.recorded.service(&service.keys) != Some(service.id) {
@@ -226,6 +237,8 @@ impl Writer {
                 if self.owners.get(id) != Some(&owner) {
                     self.maps.clear_backend_counters(*id)?;
                     self.owners.insert(*id, owner);
+                    self.incarnations
+                        .insert(*id, self.control.generation as u32 + 1);
                 }
             }
         }
@@ -236,8 +249,13 @@ impl Writer {
     /// empties the place of an interface that goes away, also if it comes back under its index.
     fn write_egress(&mut self, plan: &Plan) -> Result<(), DatapathError> {
         let entries = plan.services.iter().flat_map(|service| &service.backends);
-        let wanted: BTreeSet<u32> = entries.map(|(_, entry)| entry.ifindex).collect();
-        let live = self.recorded.backends.values();
+        let leaving = entries.filter(|(_, entry)| leaves(entry));
+        let wanted: BTreeSet<u32> = leaving.map(|(_, entry)| entry.ifindex).collect();
+        let live = self
+            .recorded
+            .backends
+            .values()
+            .filter(|backend| leaves(backend));
         let live: BTreeSet<u32> = live.map(|backend| backend.ifindex).collect();
         self.egress
             .retain(|ifindex, _| wanted.contains(ifindex) || live.contains(ifindex));
@@ -268,7 +286,8 @@ impl Writer {
         let mut wanted = vec![Backend::default(); self.backends[target].len()];
         for (id, entry) in plan.services.iter().flat_map(|service| &service.backends) {
             wanted[usize::from(*id)] = Backend {
-                devmap_key: self.egress[&entry.ifindex],
+                devmap_key: self.egress.get(&entry.ifindex).copied().unwrap_or_default(),
+                incarnation: self.incarnations[id],
                 ..*entry
             };
         }
@@ -318,6 +337,7 @@ impl Writer {
         control.active = target as u32;
         control.generation += 1;
         control.hash_key = *key;
+        control.derived_key = derive(key);
         self.maps.set_control(&control)?;
         self.control = control;
         self.grace_due = true;
@@ -349,10 +369,16 @@ fn write_differences<T: Copy + PartialEq>(
     Ok(())
 }
 
-/// The entries of the VIP hash: each service under its keys, and each VIP once as an address.
+/// Whether frames to this backend leave the host.
+fn leaves(backend: &Backend) -> bool {
+    backend.egress == Egress::Forward as u8
+}
+
+/// The entries of the VIP hash: each service under its keys, each VIP once for its fragments of a
+/// protocol and once as an address, and the other balancers.
 fn vip_slots(plan: &Plan, tables: &BTreeMap<u16, LiveTable>) -> Vec<VipSlot> {
     let mut slots = Vec::new();
-    let mut addresses = BTreeSet::new();
+    let mut others = HashSet::new();
     for service in &plan.services {
         let slot = VipSlot {
             key: VipKey::default(),
@@ -360,15 +386,25 @@ fn vip_slots(plan: &Plan, tables: &BTreeMap<u16, LiveTable>) -> Vec<VipSlot> {
             policy: service.policy as u8,
             on_no_backend: service.on_no_backend as u8,
             table: tables.get(&service.id).map_or(0, |table| table.index),
+            flags: service.flags,
+            window_shift: service.window_shift,
             reserved: 0,
         };
         for &key in &service.keys {
             slots.push(VipSlot { key, ..slot });
-            if addresses.insert(key.address) {
-                slots.push(VipSlot {
-                    key: VipKey::new(key.address, 0, 0),
-                    ..slot
-                });
+            for key in [
+                VipKey::fragments(key.address, key.protocol),
+                VipKey::address(key.address),
+            ] {
+                if others.insert(key) {
+                    slots.push(VipSlot { key, ..slot });
+                }
+            }
+        }
+        for &mac in &service.peers {
+            let key = VipKey::peer(mac);
+            if others.insert(key) {
+                slots.push(VipSlot { key, ..slot });
             }
         }
     }

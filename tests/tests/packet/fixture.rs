@@ -1,32 +1,32 @@
 //! The program, loaded over fresh maps in namespaces of its own, and frames to feed it.
 
-use std::{net::Ipv4Addr, path::Path};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+    process::Command,
+};
 
 use dns_lb::{
     config::{self, Config},
     datapath::{Counters, Datapath, Demand},
     health::Health,
     mac::MacAddress,
-    steer::{Assignment, Knowledge, Location, Recorded, Writer, assign, plan},
+    steer::{Assignment, Knowledge, Location, Plan, Recorded, Writer, assign, plan},
 };
 use dns_lb_common::{Action, Ending, HashKey, NO_SERVICE};
 use etherparse::PacketBuilder;
 
 pub(crate) const CLIENT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 pub(crate) const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 200);
-/// A VIP of the second service, `drops`, whose only backend is never found.
-pub(crate) const DROPPING_VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 220);
-/// A VIP of the third service, `passes`, likewise.
-pub(crate) const PASSING_VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 221);
-/// A VIP of the fourth service, `rotates`: round-robin.
+/// A VIP of a service with round-robin.
 pub(crate) const ROTATING_VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 222);
 
 pub(crate) const ROUTER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
 pub(crate) const BALANCER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
 /// `BPF_PROG_TEST_RUN` pretends that frames come in by the loopback interface, which has index 1.
-const INGRESS: u32 = 1;
-const KEY: HashKey = HashKey {
+pub(crate) const INGRESS: u32 = 1;
+pub(crate) const KEY: HashKey = HashKey {
     words: [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3211],
 };
 
@@ -35,7 +35,7 @@ pub(crate) struct Fixture {
     pub(crate) datapath: Datapath,
     pub(crate) counters: Counters,
     pub(crate) assignment: Assignment,
-    config: Config,
+    pub(crate) config: Config,
     writer: Writer,
 }
 
@@ -50,14 +50,18 @@ pub(crate) struct Run {
     pub(crate) backends: Vec<(u16, u64)>,
 }
 
-/// Loads the program in fresh namespaces, with these services and this many usable backends for
-/// each, and runs the test there.
+/// Loads the program for these services in fresh namespaces, where there is an interface beside the
+/// loopback, and runs the test there.
 pub(crate) fn with_program(
     services: Vec<config::Service>,
     test: impl FnOnce(Fixture) + Send + 'static,
 ) {
     let node = dns_lb_tests::Node::new("packet").expect("namespaces (this test needs root)");
     node.run(move || {
+        let made = Command::new("ip")
+            .args("link add other type veth peer name far".split(' '))
+            .status();
+        assert!(made.is_ok_and(|status| status.success()), "ip link add");
         let fixture = Fixture::load(services, Path::new("/sys/fs/bpf/dns-lb"));
         test(fixture);
     });
@@ -69,6 +73,7 @@ impl Fixture {
             interfaces: vec!["lo".to_owned()],
             xdp_mode: config::XdpMode::Generic,
             hash_key_file: "/unused".into(),
+            tcp_flows: 65_536,
             api: config::Api {
                 listen: ([127, 0, 0, 1], 8053).into(),
             },
@@ -90,7 +95,7 @@ impl Fixture {
 
     /// Writes the plan that follows when backends, by their place in each service, are of this
     /// health.
-    pub(crate) fn apply(&mut self, health: impl Fn(usize) -> Health) {
+    pub(crate) fn apply(&mut self, health: impl Fn(usize) -> Health) -> Plan {
         let services = &self.config.services;
         let plan = plan(&self.config, &self.assignment, |service, backend| {
             Knowledge {
@@ -99,6 +104,7 @@ impl Fixture {
             }
         });
         self.writer.apply(&plan, &KEY).expect("apply");
+        plan
     }
 
     /// Runs the program once and tells what it did.
@@ -162,25 +168,47 @@ impl Run {
     }
 }
 
-/// A backend whose last octet is 99 is never found on the link; every other is on the loopback
-/// interface, as far as the maps know.
-fn location(backend: &config::Backend) -> Option<Location> {
-    let last = backend.address.octets()[3];
-    (last != 99).then_some(Location {
+/// A backend whose last octet is [`NOWHERE`] is never found on the link, that of [`ELSEWHERE`] is on
+/// another interface; every other is on the loopback interface, as far as the maps know.
+pub(crate) fn location(backend: &config::Backend) -> Option<Location> {
+    let IpAddr::V4(address) = backend.address else {
+        unreachable!("backends have IPv4 addresses here");
+    };
+    let last = address.octets()[3];
+    (last != NOWHERE).then_some(Location {
         mac: MacAddress([2, 0, 0, 0, 0, last]),
-        ifindex: INGRESS,
+        ifindex: if last == ELSEWHERE {
+            OTHER_INTERFACE
+        } else {
+            INGRESS
+        },
         source_mac: MacAddress(BALANCER_MAC),
     })
 }
 
+/// The last octet of the address of a backend that is nowhere.
+pub(crate) const NOWHERE: u8 = 99;
+/// That of one on the other interface.
+pub(crate) const ELSEWHERE: u8 = 98;
+/// That of one on this host.
+pub(crate) const HERE: u8 = 97;
+/// The first interface that is made in a fresh namespace.
+pub(crate) const OTHER_INTERFACE: u32 = 2;
+
 /// A service with backends at 192.168.0.`last octet` of these weights.
-pub(crate) fn service(name: &str, vip: Ipv4Addr, backends: &[(u8, u16)]) -> config::Service {
+pub(crate) fn service(
+    name: &str,
+    vip: impl Into<IpAddr>,
+    backends: &[(u8, u16)],
+) -> config::Service {
     config::Service {
         name: name.to_owned(),
-        vips: vec![vip],
+        vips: vec![vip.into()],
         port: 53,
         protocols: vec![config::Protocol::Udp],
         policy: config::Policy::Hash,
+        max_load: None,
+        count_queries: false,
         on_no_backend: config::OnNoBackend::FailOpen,
         health: config::HealthCheck {
             name: ".".parse().unwrap(),
@@ -196,9 +224,10 @@ pub(crate) fn service(name: &str, vip: Ipv4Addr, backends: &[(u8, u16)]) -> conf
             .iter()
             .map(|&(last, weight)| config::Backend {
                 name: format!("dns{last}"),
-                address: Ipv4Addr::new(192, 168, 0, last),
+                address: Ipv4Addr::new(192, 168, 0, last).into(),
                 weight,
                 mac: None,
+                local: last == HERE,
             })
             .collect(),
     }

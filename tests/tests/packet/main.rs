@@ -3,6 +3,7 @@
 
 mod fixture;
 mod flip;
+mod frames;
 mod pinned;
 mod rows;
 mod spread;

@@ -2,10 +2,14 @@
 
 use std::{fs, path::Path, process::Command};
 
+use dns_lb::config::Protocol;
 use dns_lb_common::map;
 use serde_json::Value;
 
-use crate::fixture::{VIP, query, service, with_program};
+use crate::{
+    fixture::{CLIENT, VIP, query, service, with_program},
+    frames::{self, Extra},
+};
 
 /// Dumps a pinned map; each entry as `bpftool` formats it by the map's BTF.
 pub(crate) fn dump(path: &Path) -> Vec<Value> {
@@ -36,31 +40,48 @@ fn value(entry: &Value) -> &Value {
 
 #[test]
 fn every_pinned_map_prints_named_fields() {
-    with_program(
-        vec![service("resolvers", VIP, &[(201, 1)])],
-        |mut fixture| {
-            fixture.run(&query());
-            let mut pinned = Vec::new();
-            for entry in fs::read_dir("/sys/fs/bpf/dns-lb").expect("the pin directory") {
-                let path = entry.expect("an entry").path();
-                let entries = dump(&path);
-                assert!(!entries.is_empty(), "{}", path.display());
-                for entry in &entries {
-                    assert!(value(entry).is_object(), "{}: {entry}", path.display());
-                }
-                pinned.push(
-                    path.file_name()
-                        .and_then(|name| name.to_str())
-                        .unwrap()
-                        .to_owned(),
-                );
+    let mut resolvers = service("resolvers", VIP, &[(201, 1)]);
+    resolvers.protocols.push(Protocol::Tcp);
+    with_program(vec![resolvers], |mut fixture| {
+        // Something for each map: a SYN and an ACK of one connection and a SYN of another, and a
+        // fragment.
+        let sent = |protocol, extra: &Extra, body: &[u8]| {
+            let datagram = frames::datagram(CLIENT.into(), VIP.into(), protocol, extra, body);
+            frames::frame(0, &datagram)
+        };
+        let plain = Extra::default();
+        for (port, flags) in [(1, frames::SYN), (1, frames::ACK), (2, frames::SYN)] {
+            fixture.run(&sent(
+                frames::TCP,
+                &plain,
+                &frames::tcp(port, 53, flags, &[]),
+            ));
+        }
+        let fragment = Extra {
+            fragment: Some((7, 0, true)),
+            ..plain
+        };
+        fixture.run(&sent(frames::UDP, &fragment, &frames::udp(1, 53, &[0; 8])));
+        let mut pinned = Vec::new();
+        for entry in fs::read_dir("/sys/fs/bpf/dns-lb").expect("the pin directory") {
+            let path = entry.expect("an entry").path();
+            let entries = dump(&path);
+            assert!(!entries.is_empty(), "{}", path.display());
+            for entry in &entries {
+                assert!(value(entry).is_object(), "{}: {entry}", path.display());
             }
-            pinned.sort();
-            let mut expected = map::PINNED.map(str::to_owned);
-            expected.sort();
-            assert_eq!(pinned, expected);
-        },
-    );
+            pinned.push(
+                path.file_name()
+                    .and_then(|name| name.to_str())
+                    .unwrap()
+                    .to_owned(),
+            );
+        }
+        pinned.sort();
+        let mut expected = map::PINNED.map(str::to_owned);
+        expected.sort();
+        assert_eq!(pinned, expected);
+    });
 }
 
 #[test]

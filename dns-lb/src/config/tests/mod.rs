@@ -44,12 +44,15 @@ fn example_states_the_defaults() {
 
     assert_eq!(silent.xdp_mode, XdpMode::Auto);
     assert_eq!(silent.hash_key_file, PathBuf::from("/etc/dns-lb/hash.key"));
+    assert_eq!(silent.tcp_flows, 65_536);
     assert_eq!(silent.api.listen, "127.0.0.1:8053".parse().unwrap());
     let [service] = silent.services.as_slice() else {
         panic!("one service");
     };
     assert_eq!(service.port, 53);
-    assert_eq!(service.protocols, [Protocol::Udp]);
+    assert_eq!(service.protocols, [Protocol::Udp, Protocol::Tcp]);
+    assert_eq!(service.max_load, None);
+    assert!(!service.count_queries);
     assert_eq!(service.policy, Policy::Hash);
     assert_eq!(service.on_no_backend, OnNoBackend::FailOpen);
     let expected = HealthCheck {
@@ -105,10 +108,10 @@ listen = "localhost"
 admin_socket = "/run/dns-lb/admin.sock"
 [[service]]
 name = "a b"
-vips = ["192.0.2.1", "2001:db8::53", "224.0.0.1"]
+vips = ["192.0.2.1", "fe80::1", "224.0.0.1"]
 port = 70000
-protocols = ["tcp"]
-policy = "qname"
+protocols = ["sctp"]
+policy = "random"
 on_no_backend = "explode"
 max_ejected = "50%"
 [service.health]
@@ -135,15 +138,15 @@ vips = []
 1:31: interfaces[3]: "a/b" is not an interface's name; allowed: an interface's name: 1 to 15 printable characters of ASCII without '/' and ':'
 2:12: xdp_mode: "fast" is not known; allowed: "auto", "native", "generic"
 3:17: hash_key_file: "hash.key" is not absolute; allowed: an absolute path
-4:1: colour: unknown key; allowed: the keys interfaces, xdp_mode, hash_key_file, api, service
+4:1: colour: unknown key; allowed: the keys interfaces, xdp_mode, hash_key_file, tcp_flows, api, service
 6:10: api.listen: "localhost" is not an address and a port; allowed: an address and a port from 1, such as "127.0.0.1:8053" or "[::1]:8053"
 7:1: api.admin_socket: not in this version; allowed: to leave the key out
 9:8: service[1].name: "a b" has a character that no name has; allowed: 1 to 63 letters, digits, '.', '_' and '-'
-10:22: service[1].vips[2]: "2001:db8::53" is IPv6, which is not in this version; allowed: a unicast IPv4 address such as "192.168.0.200"
-10:38: service[1].vips[3]: "224.0.0.1" is a multicast address; allowed: a unicast IPv4 address such as "192.168.0.200"
+10:22: service[1].vips[2]: "fe80::1" is a link-local address; allowed: a unicast address such as "192.168.0.200" or "2001:db8::53"
+10:33: service[1].vips[3]: "224.0.0.1" is a multicast address; allowed: a unicast address such as "192.168.0.200" or "2001:db8::53"
 11:8: service[1].port: 70000 is out of range; allowed: an integer from 1 to 65535
-12:14: service[1].protocols[1]: "tcp" is not in this version; allowed: "udp"
-13:10: service[1].policy: "qname" is not in this version; allowed: "hash", "round-robin"
+12:14: service[1].protocols[1]: "sctp" is not known; allowed: "udp", "tcp"
+13:10: service[1].policy: "random" is not known; allowed: "hash", "source", "qname", "round-robin"
 14:17: service[1].on_no_backend: "explode" is not known; allowed: "fail-open", "pass", "drop"
 15:1: service[1].max_ejected: not in this version; allowed: to leave the key out
 17:9: service[1].health.query: "example.net." is not a name and a type; allowed: a name and a type that one query can ask for, such as "example.net. SOA"
@@ -160,7 +163,7 @@ vips = []
 31:8: service[1].backend[2].name: "b1" is on line 26 already; allowed: each once
 32:1: service[2].name: missing; allowed: such as name = "resolvers"
 32:1: service[2].backend: missing; allowed: such as a table [[service.backend]]
-33:8: service[2].vips: empty; allowed: a list of IPv4 addresses"#;
+33:8: service[2].vips: empty; allowed: a list of addresses"#;
     assert_eq!(report, expected);
 }
 

@@ -85,8 +85,29 @@ fn refuses_single_faults() {
             "protocols: a string is of no use here",
         ),
         (
-            service(r#"policy = "source""#),
-            r#"policy: "source" is not in this version"#,
+            service(r#"max_load = "125%""#),
+            "max_load: of no use with this policy",
+        ),
+        (
+            service("policy = \"qname\"\nmax_load = \"100%\""),
+            r#"max_load: "100%" is out of range"#,
+        ),
+        (
+            service("policy = \"qname\"\nmax_load = \"1.25\""),
+            r#"max_load: "1.25" is not a whole percentage"#,
+        ),
+        (
+            service("policy = \"qname\"\nmax_load = \"99999999999%\""),
+            r#"max_load: "99999999999%" is out of range"#,
+        ),
+        (
+            service("count_queries = 1"),
+            "count_queries: an integer is of no use here",
+        ),
+        (top("tcp_flows = 1023"), "tcp_flows: 1023 is out of range"),
+        (
+            backend("local = true\nmac = \"02:00:00:00:00:01\""),
+            "mac: of no use for a backend on this host",
         ),
         (
             service(r#"policy = "Hash""#),
@@ -204,6 +225,10 @@ fn refuses_addresses_that_no_host_has() {
         "192.0.2",
         "",
         "::1",
+        "::",
+        "ff02::1",
+        "fe80::1",
+        "::ffff:192.0.2.9",
     ] {
         let good = file("", "", "", "");
         for (right, key) in [
@@ -304,7 +329,7 @@ fn refuses_more_than_the_maps_hold() {
     let text = file("", "", "", "").replace("\"192.0.2.1\"", &vips.join(", "));
     let fault = only_fault(&text);
     assert!(
-        fault.starts_with("service[1].vips[1025]: one too many; at most 1024"),
+        fault.starts_with("service[1].vips[513]: one too many; at most 1024"),
         "{fault}"
     );
 

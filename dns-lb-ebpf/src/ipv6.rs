@@ -1,0 +1,164 @@
+//! The IPv6 header and its extension headers (RFC 8200, sections 3 and 4).
+
+use dns_lb_common::DerivedKey;
+
+use crate::{
+    frame::{Be16, View, Wire},
+    hash,
+    icmp::{ICMPV6, IcmpHeader},
+    network::{Address, Contents, Network, Shape},
+    steer::Steps,
+    udp::UDP,
+};
+
+/// The fixed header: 40 octets. Extension headers may follow.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Ipv6Header {
+    /// Version, traffic class, flow label.
+    version_class_flow: [u8; 4],
+    /// Octets after this header.
+    pub payload_length: Be16,
+    next_header: u8,
+    hop_limit: u8,
+    source: [u8; 16],
+    destination: [u8; 16],
+}
+
+// SAFETY: octets and arrays of octets only.
+unsafe impl Wire for Ipv6Header {}
+
+/// Extension headers that are looked behind: as many as RFC 8504, section 5.3, has hosts accept by
+/// default.
+pub const MOST_EXTENSIONS: usize = 8;
+
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const FRAGMENT: u8 = 44;
+const DESTINATION_OPTIONS: u8 = 60;
+
+/// The first eight octets of an extension header; of a fragment header (RFC 8200, 4.5), all.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+struct ExtensionHeader {
+    next_header: u8,
+    /// Units of eight octets after the first; not in a fragment header.
+    length: u8,
+    /// In a fragment header: offset in units of eight octets, two bits reserved, "more fragments".
+    offset_more: Be16,
+    /// In a fragment header: tells the fragments of one datagram.
+    identification: [u8; 4],
+}
+
+// SAFETY: octets and arrays of octets only.
+unsafe impl Wire for ExtensionHeader {}
+
+impl Network for Ipv6Header {
+    type Address = [u8; 16];
+
+    const LENGTH: usize = size_of::<Self>();
+
+    const ICMP: u8 = ICMPV6;
+
+    #[inline(always)]
+    fn is_error(icmp: &IcmpHeader) -> bool {
+        icmp.is_error_v6()
+    }
+
+    #[inline(always)]
+    fn is_plain_udp(&self) -> bool {
+        self.version_class_flow[0] >> 4 == 6 && self.next_header == UDP
+    }
+
+    #[inline(always)]
+    fn source(&self) -> [u8; 16] {
+        self.source
+    }
+
+    #[inline(always)]
+    fn destination(&self) -> [u8; 16] {
+        self.destination
+    }
+
+    #[inline(always)]
+    fn datagram_length(&self) -> usize {
+        Self::LENGTH + self.payload_length.get() as usize
+    }
+
+    #[inline(always)]
+    fn contents<M: Steps>(&self, maps: &M, frame: View<'_>, at: usize) -> Contents {
+        if self.version_class_flow[0] >> 4 != 6 {
+            return Contents::unknown(Shape::Malformed);
+        }
+        maps.behind_extensions(frame, at + Self::LENGTH, self.next_header)
+    }
+
+    #[inline(always)]
+    fn spend_hop(&mut self) -> bool {
+        if self.hop_limit <= 1 {
+            return false;
+        }
+        self.hop_limit -= 1;
+        true
+    }
+}
+
+/// Looks behind extension headers, the first of which begins at `at` if `protocol` is the number of
+/// one.
+#[inline(always)]
+#[must_use]
+pub fn behind_extensions(frame: View<'_>, mut at: usize, mut protocol: u8) -> Contents {
+    let mut shape = Shape::Whole;
+    let mut identification = 0;
+    for _ in 0..=MOST_EXTENSIONS {
+        let is_fragment = match protocol {
+            FRAGMENT => true,
+            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => false,
+            _ => return Contents::new(shape, protocol, at, identification),
+        };
+        let Some(extension) = frame.header::<ExtensionHeader>(at) else {
+            return Contents::unknown(Shape::CutShort);
+        };
+        protocol = extension.next_header;
+        if !is_fragment {
+            at += (usize::from(extension.length) + 1) * 8;
+            continue;
+        }
+        at += size_of::<ExtensionHeader>();
+        let offset_more = extension.offset_more.get();
+        // One that is first and last (RFC 6946) is a datagram like any other.
+        shape = Shape::of_fragment(offset_more >> 3, offset_more & 1 != 0);
+        if shape != Shape::Whole {
+            identification = u32::from_be_bytes(extension.identification);
+        }
+        if shape == Shape::LaterFragment {
+            return Contents::new(shape, protocol, at, identification);
+        }
+    }
+    Contents::unknown(Shape::TooLong)
+}
+
+impl Address for [u8; 16] {
+    #[inline(always)]
+    fn mapped(self) -> [u8; 16] {
+        self
+    }
+
+    #[inline(always)]
+    fn flow_sum(self, key: &DerivedKey, ports: u32) -> u64 {
+        hash::flow_sum_of_words(key, words(self), ports)
+    }
+
+    #[inline(always)]
+    fn is_group(self) -> bool {
+        // ff00::/8 (RFC 4291, section 2.7).
+        self[0] == 0xff
+    }
+}
+
+/// An address as four words in the order of memory.
+#[inline(always)]
+const fn words(address: [u8; 16]) -> [u32; 4] {
+    // SAFETY: sixteen octets are four words, and any words are valid.
+    unsafe { core::mem::transmute::<[u8; 16], [u32; 4]>(address) }
+}

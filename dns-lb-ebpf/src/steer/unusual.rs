@@ -1,0 +1,310 @@
+//! What is not UDP behind plain headers: tags, options, extension headers, TCP, fragments, ICMP
+//! errors, and what is malformed.
+
+use dns_lb_common::{
+    Control, Ending, FlowKey, FragmentKey, NO_BACKEND, NO_SERVICE, Policy, VipKey, VipSlot,
+};
+
+use super::{
+    Payload, Segment, Steps, Verdict, by_slot, find_vip, hashed_ports, is_already_steered,
+    stateful::{find_datagram, remember_datagram},
+};
+use crate::{
+    ethernet,
+    frame::View,
+    hash,
+    icmp::{ICMP, IcmpHeader},
+    ipv4::Ipv4Header,
+    ipv6::Ipv6Header,
+    network::{Address, Contents, Network, Shape},
+    ports::Ports,
+    tcp::{TCP, TcpHeader},
+    udp::{UDP, UdpHeader},
+};
+
+/// Chooses a backend for any frame.
+#[inline(always)]
+pub(super) fn unusual<M: Steps>(maps: &M, frame: View<'_>) -> Verdict {
+    match ethernet::payload(frame) {
+        Some((ethernet::IPV4, at)) => maps.datagram::<Ipv4Header>(frame, at),
+        Some((ethernet::IPV6, at)) => maps.datagram::<Ipv6Header>(frame, at),
+        _ => Verdict::unclaimed(Ending::NotIp),
+    }
+}
+
+/// Chooses a backend for the datagram whose IP header is at `at`.
+#[inline(always)]
+#[must_use]
+pub fn datagram<N: Network, M: Steps>(maps: &M, frame: View<'_>, at: usize) -> Verdict {
+    let (Some(ip), Some(control)) = (frame.header::<N>(at), maps.control()) else {
+        return Verdict::unclaimed(Ending::NotIp);
+    };
+    let vip = ip.destination().mapped();
+    let Some(address) = find_vip(maps, control.live_bank(), &VipKey::address(vip))
+        .filter(|slot| slot.service != NO_SERVICE)
+    else {
+        return Verdict::unclaimed(Ending::NotService);
+    };
+    let contents = ip.contents(maps, frame, at);
+    let mut packet = Packet {
+        flow: FlowKey {
+            client: ip.source().mapped(),
+            vip,
+            client_port: 0,
+            service_port: 0,
+        },
+        end: (at + ip.datagram_length()) as u32,
+        contents,
+        family: N::ICMP,
+        has_bad_source: ip.source().is_group() || ip.source() == ip.destination(),
+        is_quoted: false,
+    };
+    match (contents.shape(), contents.protocol()) {
+        (Shape::Malformed, _) => Verdict::of_service(Ending::MalformedIp, address),
+        (Shape::TooLong, _) => Verdict::of_service(Ending::ExtensionHeaders, address),
+        (Shape::CutShort, _) => cut_short(maps, frame, Ending::MalformedIp, address),
+        (_, UDP | TCP) => maps.transport(frame, &mut packet, address),
+        (Shape::Whole, protocol) if protocol == N::ICMP => {
+            match quote::<N, M>(maps, frame, contents.at()) {
+                (Shape::CutShort, ..) => cut_short(maps, frame, Ending::MalformedIcmp, address),
+                (Shape::Whole | Shape::FirstFragment, Some(quoted), contents)
+                    if quoted.source() == ip.destination() =>
+                {
+                    packet.flow.client = quoted.destination().mapped();
+                    packet.contents = contents;
+                    packet.is_quoted = true;
+                    maps.transport(frame, &mut packet, address)
+                }
+                _ => Verdict::of_service(Ending::Icmp, address),
+            }
+        }
+        _ => Verdict::unclaimed(Ending::NotService),
+    }
+}
+
+/// The packet that the ICMP error at `at` quotes. Without one the message is none, or the quoted
+/// packet neither UDP nor TCP.
+#[inline(always)]
+fn quote<'a, N: Network, M: Steps>(
+    maps: &M,
+    frame: View<'a>,
+    at: usize,
+) -> (Shape, Option<&'a N>, Contents) {
+    let nothing = Contents::unknown(Shape::Whole);
+    let Some(icmp) = frame.header::<IcmpHeader>(at) else {
+        return (Shape::CutShort, None, nothing);
+    };
+    if !N::is_error(icmp) {
+        return (Shape::Whole, None, nothing);
+    }
+    let at = at + IcmpHeader::LENGTH;
+    let Some(ip) = frame.header::<N>(at) else {
+        return (Shape::CutShort, None, nothing);
+    };
+    let contents = ip.contents(maps, frame, at);
+    match contents.protocol() {
+        UDP | TCP => (contents.shape(), Some(ip), contents),
+        _ => (contents.shape(), None, contents),
+    }
+}
+
+/// A packet for a VIP, or one that a backend sent and an ICMP error quotes, seen from the client's
+/// side. It is handed over in memory, eight octets at a time, which the verifier wants aligned.
+#[repr(C, align(8))]
+pub struct Packet {
+    /// Without ports until [`transport`] has read them.
+    flow: FlowKey,
+    /// Where the datagram ends in the frame; of an ICMP error, the error.
+    end: u32,
+    contents: Contents,
+    /// The number of its family's ICMP.
+    family: u8,
+    /// Whether no packet may come from where this one comes from.
+    has_bad_source: bool,
+    /// Whether an ICMP error quotes it. Then its ports are the wrong way round.
+    is_quoted: bool,
+}
+
+/// Chooses a backend for a UDP datagram or a TCP segment, a fragment of one, or an ICMP error about
+/// one; `address` is the entry of the VIP, whatever the port.
+#[inline(always)]
+#[must_use]
+pub fn transport<M: Steps>(
+    maps: &M,
+    frame: View<'_>,
+    packet: &mut Packet,
+    address: &VipSlot,
+) -> Verdict {
+    let Some(control) = maps.control() else {
+        return Verdict::of_service(Ending::UnknownBackend, address);
+    };
+    let contents = packet.contents;
+    let (at, protocol) = (contents.at(), contents.protocol());
+    let malformed = match (packet.is_quoted, protocol) {
+        (true, _) => Ending::MalformedIcmp,
+        (false, TCP) => Ending::MalformedTcp,
+        (false, _) => Ending::MalformedUdp,
+    };
+    let ports = match contents.shape() {
+        Shape::LaterFragment => Ports::NONE,
+        _ => match frame.header::<Ports>(at) {
+            Some(ports) if packet.is_quoted => ports.reversed(),
+            Some(ports) => *ports,
+            None => return cut_short(maps, frame, malformed, address),
+        },
+    };
+    let key = match contents.shape() {
+        Shape::LaterFragment => VipKey::fragments(packet.flow.vip, protocol),
+        _ => VipKey::new(packet.flow.vip, ports.destination(), protocol),
+    };
+    let Some(slot) = find_vip(maps, control.live_bank(), &key) else {
+        return match packet.is_quoted {
+            true => Verdict::of_service(Ending::Icmp, address),
+            false => Verdict::unclaimed(Ending::NotService),
+        };
+    };
+    let end = packet.end as usize;
+    let several_buffers = end > frame.len();
+    if end < at || several_buffers && end > maps.frame_length() {
+        return Verdict::of_service(Ending::MalformedIp, slot);
+    }
+    let mut opens = false;
+    if !packet.is_quoted && contents.shape() != Shape::LaterFragment {
+        let length = match protocol {
+            TCP => frame.header::<TcpHeader>(at).map(|tcp| {
+                opens = tcp.opens();
+                (tcp.length(), TcpHeader::LENGTH)
+            }),
+            _ => frame.header::<UdpHeader>(at).map(|udp| {
+                let length = usize::from(udp.length.get());
+                (length, UdpHeader::LENGTH)
+            }),
+        };
+        let Some((length, least)) = length else {
+            return cut_short(maps, frame, malformed, slot);
+        };
+        // The length of UDP is the whole datagram's, of which a fragment is a part.
+        let present = match (protocol, contents.shape()) {
+            (UDP, Shape::FirstFragment) => least,
+            _ => length,
+        };
+        if length < least || at + present > end {
+            return Verdict::of_service(malformed, slot);
+        }
+    }
+    if packet.has_bad_source {
+        return Verdict::of_service(Ending::BadSource, slot);
+    }
+    if is_already_steered(maps, frame, slot) {
+        return Verdict::of_service(Ending::AlreadySteered, slot);
+    }
+    let is_fragment = contents.shape() != Shape::Whole && !packet.is_quoted;
+    let verdict = match protocol {
+        UDP if is_fragment => maps.fragment(packet, slot, NO_BACKEND),
+        UDP if !packet.is_quoted => {
+            let payload = Payload {
+                at: at + UdpHeader::LENGTH,
+                end: end.min(frame.len()),
+            };
+            let ports = hashed_ports(slot, ports);
+            maps.by_policy(frame, slot, payload, packet.sum(control, ports))
+        }
+        _ if is_fragment && ports == Ports::NONE => maps.fragment(packet, slot, NO_BACKEND),
+        _ => {
+            let verdict = by_flow(maps, control, packet, slot, ports, opens);
+            match is_fragment {
+                true => maps.fragment(packet, slot, verdict.backend()),
+                false => verdict,
+            }
+        }
+    };
+    verdict.in_several_buffers(several_buffers)
+}
+
+/// The end of a packet whose headers go beyond the first buffer: if the frame does too, it is not
+/// the packet's fault.
+#[inline(always)]
+fn cut_short<M: Steps>(maps: &M, frame: View<'_>, ending: Ending, slot: &VipSlot) -> Verdict {
+    match maps.frame_length() > frame.len() {
+        true => Verdict::of_service(Ending::NotLinear, slot),
+        false => Verdict::of_service(ending, slot),
+    }
+}
+
+/// Chooses for a TCP segment, or for what an ICMP error quotes. Where a service does not go by flow,
+/// nobody can tell whose the quoted UDP datagram is.
+#[inline(always)]
+fn by_flow<M: Steps>(
+    maps: &M,
+    control: &Control,
+    packet: &mut Packet,
+    slot: &VipSlot,
+    ports: Ports,
+    opens: bool,
+) -> Verdict {
+    let table_slot = hash::slot(packet.sum(control, hashed_ports(slot, ports)));
+    if packet.contents.protocol() != TCP {
+        return by_slot(maps, slot, table_slot);
+    }
+    packet.flow.client_port = ports.source();
+    packet.flow.service_port = ports.destination();
+    let segment = Segment {
+        table_slot,
+        opens,
+        counts: !packet.is_quoted,
+    };
+    maps.connection(&packet.flow, slot, segment)
+}
+
+/// Chooses for a fragment: whoever has the datagram already, or one who has it from now on, which is
+/// `chosen` if that is a backend. Otherwise it goes by what tells the datagram, and so do all its
+/// other fragments, also on another balancer.
+#[inline(always)]
+#[must_use]
+pub fn fragment<M: Steps>(maps: &M, packet: &Packet, slot: &VipSlot, chosen: u16) -> Verdict {
+    let Some(control) = maps.control() else {
+        return Verdict::of_service(Ending::UnknownBackend, slot);
+    };
+    let contents = packet.contents;
+    let Aligned(key) = &Aligned(FragmentKey {
+        source: packet.flow.client,
+        destination: packet.flow.vip,
+        identification: contents.identification(),
+        protocol: contents.protocol(),
+        reserved: [0; 3],
+    });
+    let mut verdict = Verdict::chosen(slot, chosen);
+    if chosen == NO_BACKEND {
+        let known = find_datagram(maps, key, slot);
+        if known.backend() != NO_BACKEND {
+            return known;
+        }
+        let identification = match Policy::from_wire(slot.policy) {
+            Policy::Source => 0,
+            _ => contents.identification(),
+        };
+        verdict = by_slot(maps, slot, hash::slot(packet.sum(control, identification)));
+    }
+    remember_datagram(maps, key, verdict);
+    verdict
+}
+
+impl Packet {
+    /// What the client and a word of ports, or what stands for them, come to.
+    #[inline(always)]
+    fn sum(&self, control: &Control, ports: u32) -> u64 {
+        let key = &control.derived_key;
+        match self.family {
+            ICMP => {
+                let [.., a, b, c, d] = self.flow.client;
+                [a, b, c, d].flow_sum(key, ports)
+            }
+            _ => self.flow.client.flow_sum(key, ports),
+        }
+    }
+}
+
+/// Something on the stack that is written eight octets at a time: the verifier wants them aligned
+/// there.
+#[repr(align(8))]
+struct Aligned<T>(T);

@@ -1,9 +1,11 @@
 //! The packet contract, row by row, on the loaded program: frame in, action and frame out, and the
 //! one counter that moved, through `BPF_PROG_TEST_RUN`.
 
+mod differential;
 mod fixture;
 mod flip;
 mod frames;
+mod model;
 mod pinned;
 mod rows;
 mod spread;

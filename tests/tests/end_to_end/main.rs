@@ -7,3 +7,4 @@ mod refusals;
 mod restart;
 mod spread;
 mod stage;
+mod tcp;

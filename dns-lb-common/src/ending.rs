@@ -37,6 +37,23 @@ macro_rules! endings {
                 }
             }
 
+            /// The ending with this number.
+            #[must_use]
+            pub const fn from_wire(octet: u8) -> Option<Self> {
+                $(if octet == Self::$variant as u8 {
+                    return Some(Self::$variant);
+                })+
+                None
+            }
+
+            /// What it means, in a sentence or two.
+            #[must_use]
+            pub const fn meaning(self) -> &'static str {
+                match self {
+                    $(Self::$variant => concat!($($doc),+).trim_ascii_start(),)+
+                }
+            }
+
             /// The name of its counter.
             #[must_use]
             pub const fn name(self) -> &'static str {

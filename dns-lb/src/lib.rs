@@ -8,6 +8,7 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod datapath;
+pub mod explain;
 pub mod health;
 pub mod mac;
 pub mod neighbor;

@@ -1,6 +1,7 @@
 //! The command line: a file a verb.
 
 mod check_config;
+mod explain;
 mod run;
 mod status;
 mod table;
@@ -42,6 +43,8 @@ Examples:
   dns-lb run --config ./dns-lb.toml      the same with another configuration
   dns-lb status                          who is up, who gets which share
   dns-lb status --json | jq '.services[].backends[] | select(.health != \"up\")'
+  dns-lb explain --from 198.51.100.7:4242 --to 192.168.0.200 --qname www.example.com
+                                         what would become of this query, and why
   dns-lb unload                          steer no more
 
 Exit codes: 0 done, 1 failed, 2 bad usage or bad configuration.";
@@ -51,6 +54,7 @@ enum Verb {
     Run(run::Arguments),
     CheckConfig(check_config::Arguments),
     Status(status::Arguments),
+    Explain(explain::Arguments),
     Unload(unload::Arguments),
 }
 
@@ -78,11 +82,12 @@ impl Cli {
             Verb::Run(arguments) => run::execute(arguments),
             Verb::CheckConfig(arguments) => check_config::execute(arguments),
             Verb::Status(arguments) => status::execute(arguments),
+            Verb::Explain(arguments) => explain::execute(arguments),
             Verb::Unload(arguments) => unload::execute(arguments),
         };
         done.unwrap_or_else(|error| {
             // Nobody may be left who reads it.
-            let _ = writeln!(io::stderr(), "{}", explain(&error));
+            let _ = writeln!(io::stderr(), "{}", one_line(&error));
             if error.is::<ConfigError>() {
                 ExitCode::from(EXIT_BAD_CONFIG)
             } else {
@@ -94,7 +99,7 @@ impl Cli {
 
 /// An error and its causes in one line. What many an error says of its cause itself is not said
 /// twice.
-fn explain(error: &anyhow::Error) -> String {
+fn one_line(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if text.is_empty() {
@@ -133,9 +138,9 @@ mod tests {
     fn causes_are_said_once() {
         let cause = || io::Error::from_raw_os_error(2);
         let repeating = anyhow::Error::from(cause()).context(format!("cannot read x: {}", cause()));
-        assert_eq!(explain(&repeating), format!("cannot read x: {}", cause()));
+        assert_eq!(one_line(&repeating), format!("cannot read x: {}", cause()));
         let plain = anyhow::Error::from(cause()).context("cannot read x");
-        assert_eq!(explain(&plain), format!("cannot read x: {}", cause()));
+        assert_eq!(one_line(&plain), format!("cannot read x: {}", cause()));
     }
 
     #[test]
@@ -146,7 +151,7 @@ mod tests {
         for verb in command.get_subcommands_mut() {
             helps.push(verb.render_long_help().to_string());
         }
-        assert_eq!(helps.len(), 6, "the root, four verbs, help");
+        assert_eq!(helps.len(), 7, "the root, five verbs, help");
         for line in helps.iter().flat_map(|help| help.lines()) {
             assert!(line.chars().count() <= 100, "{line}");
         }

@@ -73,6 +73,15 @@ pub enum DatapathError {
         expected: u32,
     },
 
+    /// Nothing is pinned where the program should be.
+    #[error(
+        "nothing steers here: there is no program in {path}; start the agent with `dns-lb run`"
+    )]
+    NotLoaded {
+        /// The pin directory.
+        path: PathBuf,
+    },
+
     /// The pinned maps are too small.
     #[error(
         "the maps pinned in {path} have room for {available}, the configuration needs {needed}; \

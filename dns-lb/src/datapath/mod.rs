@@ -10,6 +10,7 @@ mod capacity;
 mod counters;
 mod detach;
 mod error;
+mod explain;
 mod maps;
 mod pins;
 
@@ -29,6 +30,7 @@ pub use self::{
     capacity::{Capacity, Demand},
     counters::Counters,
     error::DatapathError,
+    explain::{Explained, explain},
     maps::Maps,
     pins::{AttachedMode, DEFAULT_PIN_DIR},
 };

@@ -21,7 +21,7 @@ use crate::config::XdpMode;
 pub const DEFAULT_PIN_DIR: &str = "/sys/fs/bpf/dns-lb";
 
 /// The pin of the program.
-const PROGRAM: &str = "program";
+pub(super) const PROGRAM: &str = "program";
 
 /// Where the next program is pinned before it takes the name of the last.
 const NEXT_PROGRAM: &str = "program_next";

@@ -46,9 +46,11 @@ impl Server {
     /// Sends octets and reads until the server closes.
     async fn exchange(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
         let mut response = String::new();
-        stream.read_to_string(&mut response).await.unwrap();
+        // Who is sent away sees the end, or a reset if it spoke too late.
+        if stream.write_all(request.as_bytes()).await.is_ok() {
+            let _ = stream.read_to_string(&mut response).await;
+        }
         response
     }
 
@@ -166,6 +168,8 @@ async fn serves_on_beside_a_thousand_connections_that_say_nothing() {
     assert!(head.starts_with("http/1.1 200 "), "{head}");
 }
 
+/// On a machine with nothing else to do each is answered at once. On a busy one a client may not
+/// come round to asking before others need its place, and is sent away: then it asks again.
 #[tokio::test]
 async fn answers_a_thousand_requests_at_once() {
     raise_descriptor_limit();
@@ -173,7 +177,16 @@ async fn answers_a_thousand_requests_at_once() {
     let mut clients = JoinSet::new();
     for _ in 0..1_000 {
         let server = server.clone();
-        clients.spawn(async move { server.get("/status").await.0 });
+        clients.spawn(async move {
+            let request = "GET /status HTTP/1.1\r\nhost: x\r\n\r\n";
+            for _ in 0..10 {
+                let response = server.exchange(request).await;
+                if !response.is_empty() {
+                    return response.to_ascii_lowercase();
+                }
+            }
+            "sent away ten times".to_owned()
+        });
     }
     let mut answered = 0;
     while let Some(head) = clients.join_next().await {

@@ -46,7 +46,7 @@ impl Toolchain {
     }
 
     /// `tool` (`cargo`, `cargo-clippy`) of this toolchain, told to `verb` (`build`, `clippy`) the
-    /// program for a kernel of the given architecture and byte order (`little` or `big`).
+    /// programs for a kernel of the given architecture and byte order (`little` or `big`).
     pub(crate) fn command(&self, tool: &str, verb: &str, arch: &str, endian: &str) -> Command {
         let triple = triple(endian);
         let linker_variable = format!(
@@ -61,14 +61,7 @@ impl Toolchain {
         ];
         let mut command = Command::new(self.compiler.tool(tool));
         command
-            .args([
-                verb,
-                "--quiet",
-                "--package",
-                "dns-lb-ebpf",
-                "--bin",
-                "dns-lb-program",
-            ])
+            .args([verb, "--quiet", "--package", "dns-lb-ebpf", "--bins"])
             .args([
                 "--features",
                 "program",

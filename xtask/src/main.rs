@@ -1,5 +1,6 @@
 //! dns-lb's chores, as `cargo xtask <chore>`.
 
+mod bench;
 mod check;
 mod demo;
 mod process;
@@ -27,6 +28,15 @@ enum Chore {
     /// A mail relay of the demo: a process of its own, since a resolver's state is a process's
     #[command(hide = true)]
     MailRelay,
+    /// Measure what a packet costs: ours, the floor and the bare program in one run; needs root
+    Bench {
+        /// Print the record as JSON
+        #[arg(long)]
+        json: bool,
+        /// A few rounds only: to see that it works, not how fast
+        #[arg(long)]
+        quick: bool,
+    },
     /// Hold the tree against its rules: format, lints, documentation, licences
     Check,
     /// Run every test: host, kernel and lab; needs root
@@ -61,6 +71,10 @@ fn run(chore: Chore) -> anyhow::Result<ExitCode> {
             demo::run(&args).map(|()| ExitCode::SUCCESS)
         }
         Chore::MailRelay => dns_lb_tests::relay::run_child().map(|()| ExitCode::SUCCESS),
+        Chore::Bench { json, quick } => {
+            setup::ensure()?;
+            bench::run(json, quick).map(|()| ExitCode::SUCCESS)
+        }
         Chore::Check => check::run().map(|()| ExitCode::SUCCESS),
         Chore::Test {
             host_only,

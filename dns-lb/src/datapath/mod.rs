@@ -134,6 +134,15 @@ impl Datapath {
         Ok(info.id())
     }
 
+    /// The loaded program, to look at and to measure.
+    ///
+    /// # Errors
+    ///
+    /// If the object holds none.
+    pub fn program_mut(&mut self) -> Result<&mut Xdp, DatapathError> {
+        program(&mut self.ebpf)
+    }
+
     /// Runs the program once on a frame as if it had come in by the loopback interface, and returns
     /// the action (`enum xdp_action`) and the frame as it left. Counters move.
     ///

@@ -5,7 +5,7 @@ mod licences;
 use std::{
     env,
     env::consts,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -76,19 +76,28 @@ fn lint_program() -> anyhow::Result<()> {
         );
         return Ok(());
     }
-    let endian = if cfg!(target_endian = "big") {
+    run_visibly(
+        toolchain
+            .command("cargo-clippy", "clippy", consts::ARCH, endian())
+            .arg("--target-dir")
+            .arg(program_target_dir())
+            .args(["--", "-D", "warnings"]),
+    )
+}
+
+/// Byte order of this machine, as the toolchain calls it.
+pub(crate) fn endian() -> &'static str {
+    if cfg!(target_endian = "big") {
         "big"
     } else {
         "little"
-    };
+    }
+}
+
+/// Where the programs are built outside of the agent's build.
+pub(crate) fn program_target_dir() -> PathBuf {
     let target_dir = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-    run_visibly(
-        toolchain
-            .command("cargo-clippy", "clippy", consts::ARCH, endian)
-            .arg("--target-dir")
-            .arg(Path::new(&target_dir).join("program"))
-            .args(["--", "-D", "warnings"]),
-    )
+    Path::new(&target_dir).join("program")
 }
 
 fn document() -> anyhow::Result<()> {
@@ -119,7 +128,7 @@ fn check_advisories() -> anyhow::Result<()> {
 }
 
 /// Runs a command with its output on the terminal.
-fn run_visibly(command: &mut Command) -> anyhow::Result<()> {
+pub(crate) fn run_visibly(command: &mut Command) -> anyhow::Result<()> {
     let words: Vec<String> = [command.get_program()]
         .into_iter()
         .chain(command.get_args())

@@ -1,0 +1,211 @@
+//! What was measured, beside what was to be reached.
+
+use std::{fmt::Write as _, fs};
+
+use serde_json::{Value, json};
+
+/// Nanoseconds above the bare program that steering may cost.
+const MOST_ABOVE_BARE: f64 = 15.0;
+/// Verified instructions that leave room for what comes later.
+const MOST_VERIFIED: u32 = 10_000;
+/// Milliseconds for the tables of 1,000 backends.
+const MOST_TABLE_MS: f64 = 20.0;
+
+/// What a figure is to be.
+#[derive(Clone, Copy)]
+pub(crate) enum Target {
+    None,
+    /// At most 1.5 times the floor, and [`MOST_ABOVE_BARE`].
+    Steered,
+    /// At most so many times the floor.
+    TimesFloor(f64),
+    /// Within 5 % of the plain hash.
+    NearHash,
+    /// At most 10 ns more than the same with one flow.
+    NearOneFlow,
+}
+
+/// A row of the table.
+pub(crate) struct Row {
+    name: String,
+    target: Target,
+    /// Nanoseconds a packet, one a round.
+    pub(crate) samples: Vec<f64>,
+}
+
+impl Row {
+    pub(crate) fn new(name: &str, target: Target) -> Self {
+        Self {
+            name: name.to_owned(),
+            target,
+            samples: Vec::new(),
+        }
+    }
+}
+
+/// A median and the quartiles around it.
+#[derive(Clone, Copy)]
+struct Spread {
+    lower: f64,
+    median: f64,
+    upper: f64,
+}
+
+fn spread(samples: &[f64]) -> Spread {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = |part: usize| sorted[(sorted.len() - 1) * part / 4];
+    Spread {
+        lower: at(1),
+        median: at(2),
+        upper: at(3),
+    }
+}
+
+pub(crate) struct Report {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) verified_instructions: Option<u32>,
+    pub(crate) table_ms: Vec<f64>,
+    pub(crate) rounds: usize,
+    pub(crate) repeat: u32,
+}
+
+impl Report {
+    fn samples(&self, name: &str) -> &[f64] {
+        let row = self.rows.iter().find(|row| row.name == name);
+        &row.expect("a row of that name").samples
+    }
+
+    /// The median over the rounds of what `f` makes of a row and another, each in one round: the
+    /// clock wanders by a third from one round to the next, and less within one.
+    fn beside(&self, row: &Row, other: &str, f: impl Fn(f64, f64) -> f64) -> f64 {
+        let pairs = row.samples.iter().zip(self.samples(other));
+        let made: Vec<f64> = pairs.map(|(&own, &other)| f(own, other)).collect();
+        spread(&made).median
+    }
+
+    fn times(&self, row: &Row, other: &str) -> f64 {
+        self.beside(row, other, |own, other| own / other)
+    }
+
+    fn above(&self, row: &Row, other: &str) -> f64 {
+        self.beside(row, other, |own, other| own - other)
+    }
+
+    /// Whether a row is what it is to be, and what that is.
+    fn verdict(&self, row: &Row) -> Option<(bool, String)> {
+        Some(match row.target {
+            Target::None => return None,
+            Target::Steered => (
+                self.times(row, "floor") <= 1.5 && self.above(row, "bare") <= MOST_ABOVE_BARE,
+                format!("1.5 × floor, bare + {MOST_ABOVE_BARE} ns"),
+            ),
+            Target::TimesFloor(times) => (
+                self.times(row, "floor") <= times,
+                format!("{times} × floor"),
+            ),
+            Target::NearHash => (
+                self.times(row, "IPv4/UDP hash") <= 1.05,
+                "hash + 5 %".to_owned(),
+            ),
+            Target::NearOneFlow => (
+                self.above(row, "hash behind the front, 1 flow") <= 10.0,
+                "one flow + 10 ns".to_owned(),
+            ),
+        })
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let mut text = format!(
+            "{}\nns a packet: median [quartiles] of {} rounds of {} runs, programs in turn\n\n",
+            machine().join("\n"),
+            self.rounds,
+            self.repeat
+        );
+        for row in &self.rows {
+            let Spread {
+                lower,
+                median,
+                upper,
+            } = spread(&row.samples);
+            let _ = write!(
+                text,
+                "{:<40} {median:>5.0} [{lower:.0}–{upper:.0}]  bare {:+.0}  {:.2} × floor",
+                row.name,
+                self.above(row, "bare"),
+                self.times(row, "floor")
+            );
+            if let Some((is_met, words)) = self.verdict(row) {
+                let _ = write!(text, "  {}: {words}", met(is_met));
+            }
+            text.push('\n');
+        }
+        let tables = spread(&self.table_ms);
+        let _ = write!(
+            text,
+            "\ntables of 1,000 backends, built and live: {:.1} ms [{:.1}–{:.1}]  {}: {MOST_TABLE_MS} ms\n",
+            tables.median,
+            tables.lower,
+            tables.upper,
+            met(tables.median <= MOST_TABLE_MS)
+        );
+        if let Some(verified) = self.verified_instructions {
+            let _ = writeln!(
+                text,
+                "instructions that the verifier went through: {verified}  {}: {MOST_VERIFIED}",
+                met(verified <= MOST_VERIFIED)
+            );
+        }
+        text
+    }
+
+    pub(crate) fn json(&self) -> String {
+        let rows = self.rows.iter().map(|row| {
+            let Spread {
+                lower,
+                median,
+                upper,
+            } = spread(&row.samples);
+            json!({
+                "name": row.name,
+                "median_ns": median,
+                "quartiles_ns": [lower, upper],
+                "above_bare_ns": self.above(row, "bare"),
+                "times_floor": self.times(row, "floor"),
+                "target": self.verdict(row).map(|(is_met, words)| json!({"is": words, "met": is_met})),
+                "samples_ns": row.samples,
+            })
+        });
+        let document = json!({
+            "machine": machine(),
+            "rounds": self.rounds,
+            "repeat": self.repeat,
+            "rows": rows.collect::<Vec<Value>>(),
+            "table_ms": self.table_ms,
+            "verified_instructions": self.verified_instructions,
+        });
+        format!("{document:#}\n")
+    }
+}
+
+fn met(yes: bool) -> &'static str {
+    if yes { "met" } else { "MISSED" }
+}
+
+/// Processor and kernel, as they name themselves.
+fn machine() -> Vec<String> {
+    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let names = cpus
+        .lines()
+        .filter_map(|line| line.strip_prefix("model name"));
+    let name = names.clone().next().unwrap_or(": unknown processor");
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    vec![
+        format!(
+            "{} × {}",
+            names.count(),
+            name.trim_start_matches([' ', '\t', ':'])
+        ),
+        format!("Linux {}", kernel.trim()),
+    ]
+}

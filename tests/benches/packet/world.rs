@@ -1,0 +1,175 @@
+//! A loaded program with a configuration in its maps, and frames for it.
+
+use std::{
+    fmt::Write as _,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+};
+
+use aya::programs::Xdp;
+use dns_lb::{
+    config::Config,
+    datapath::{Datapath, Demand},
+    health::Health,
+    mac::MacAddress,
+    steer::{Assignment, Knowledge, Location, Recorded, Writer, assign, plan},
+};
+use dns_lb_common::HashKey;
+use etherparse::{EtherType, PacketBuilder};
+
+/// `BPF_PROG_TEST_RUN` pretends that frames come in by the loopback interface.
+const INGRESS: u32 = 1;
+const KEY: HashKey = HashKey {
+    words: [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3211],
+};
+const HERE: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const ROUTER: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
+
+/// Services by name, with the rest of their settings.
+const SERVICES: [(&str, &str); 6] = [
+    ("hash", "policy = \"hash\""),
+    ("round-robin", "policy = \"round-robin\""),
+    ("source", "policy = \"source\""),
+    ("qname", "policy = \"qname\""),
+    ("bounded", "policy = \"qname\"\nmax_load = \"125%\""),
+    ("counted", "policy = \"hash\"\ncount_queries = true"),
+];
+
+/// The VIP of a service; of none, another host's address.
+fn vip(service: &str, family: u8) -> IpAddr {
+    let place = SERVICES.iter().position(|(name, _)| *name == service);
+    let last = place.map_or(99, |place| 200 + place as u8);
+    match family {
+        4 => Ipv4Addr::new(192, 168, 0, last).into(),
+        _ => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last.into()).into(),
+    }
+}
+
+pub(crate) struct World {
+    config: Config,
+    datapath: Datapath,
+    assignment: Assignment,
+    writer: Writer,
+}
+
+impl World {
+    /// Loads the program for all services, the first with this many VIPs and backends.
+    pub(crate) fn load(name: &str, vips: u16, backends: u16) -> Self {
+        let mut text = "interfaces = [\"lo\"]\n".to_owned();
+        for (place, (service, settings)) in SERVICES.iter().enumerate() {
+            let mut all = vec![vip(service, 4), vip(service, 6)];
+            if place == 0 {
+                all.extend((2..vips).map(|number| {
+                    IpAddr::from(Ipv4Addr::from_bits(0x0a01_0000 + u32::from(number)))
+                }));
+            }
+            let all: Vec<String> = all.iter().map(|vip| format!("\"{vip}\"")).collect();
+            let _ = write!(
+                text,
+                "[[service]]\nname = \"{service}\"\nvips = [{}]\n{settings}\n",
+                all.join(", ")
+            );
+            let count = if place == 0 {
+                backends
+            } else {
+                backends.min(100)
+            };
+            for number in 0..count {
+                let address = Ipv4Addr::from_bits(0x0a00_0001 + u32::from(number));
+                let _ = write!(
+                    text,
+                    "[[service.backend]]\nname = \"b{number}\"\naddress = \"{address}\"\n"
+                );
+            }
+        }
+        let config = Config::parse(&text).expect("a configuration");
+        let pins = PathBuf::from("/sys/fs/bpf").join(name);
+        let (datapath, maps) = Datapath::load(&pins, Demand::of(&config)).expect("loaded");
+        let assignment = assign(&config, &Recorded::default());
+        let mut world = Self {
+            config,
+            datapath,
+            assignment,
+            writer: Writer::new(maps).expect("a writer"),
+        };
+        world.apply(|_| Health::Up);
+        world
+    }
+
+    /// Makes the tables say what follows when the first service's backends are of this health.
+    pub(crate) fn apply(&mut self, health: impl Fn(usize) -> Health) {
+        let plan = plan(&self.config, &self.assignment, |service, backend| {
+            Knowledge {
+                health: if service == 0 {
+                    health(backend)
+                } else {
+                    Health::Up
+                },
+                location: Some(Location {
+                    mac: MacAddress([2, 0, 0, 1, (backend >> 8) as u8, backend as u8]),
+                    ifindex: INGRESS,
+                    source_mac: MacAddress(HERE),
+                }),
+            }
+        });
+        self.writer.apply(&plan, &KEY).expect("applied");
+    }
+
+    /// A handle of the loaded program.
+    pub(crate) fn program(&mut self) -> Xdp {
+        let program = self.datapath.program_mut().expect("the program");
+        let info = program.info().expect("its info");
+        super::measure::reopen(info.id())
+    }
+
+    pub(crate) fn verified_instructions(&mut self) -> Option<u32> {
+        let program = self.datapath.program_mut().expect("the program");
+        program
+            .info()
+            .expect("its info")
+            .verified_instruction_count()
+    }
+}
+
+/// What a frame carries.
+#[derive(Clone, Copy)]
+pub(crate) enum Datagram {
+    /// A query for `www.example.com. A`.
+    Query,
+    /// An ACK without data.
+    Segment,
+    Syn,
+    Arp,
+}
+
+impl Datagram {
+    /// A frame from a client to a service.
+    pub(crate) fn frame(self, service: &str, family: u8) -> Vec<u8> {
+        const QUERY: &[u8] =
+            b"\x12\x34\x01\x00\0\x01\0\0\0\0\0\0\x03www\x07example\x03com\0\0\x01\0\x01";
+        let ethernet = PacketBuilder::ethernet2(ROUTER, HERE);
+        let mut frame = Vec::new();
+        if let Self::Arp = self {
+            let arp = [0, 1, 8, 0, 6, 4, 0, 1].into_iter().chain([0; 20]);
+            frame.extend(HERE);
+            frame.extend(ROUTER);
+            frame.extend(EtherType::ARP.0.to_be_bytes());
+            frame.extend(arp);
+            return frame;
+        }
+        let ip = match vip(service, family) {
+            IpAddr::V4(vip) => ethernet.ipv4([198, 51, 100, 7], vip.octets(), 63),
+            IpAddr::V6(vip) => {
+                let client = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 7);
+                ethernet.ipv6(client.octets(), vip.octets(), 63)
+            }
+        };
+        let written = match self {
+            Self::Query => ip.udp(4242, 53).write(&mut frame, QUERY),
+            Self::Segment => ip.tcp(4242, 53, 1, 1_024).ack(2).write(&mut frame, &[]),
+            Self::Syn | Self::Arp => ip.tcp(4243, 53, 1, 1_024).syn().write(&mut frame, &[]),
+        };
+        written.expect("a frame");
+        frame
+    }
+}

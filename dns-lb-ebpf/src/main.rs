@@ -41,36 +41,33 @@ fn ingress(ctx: &XdpContext) -> u32 {
 
 /// The one exit: counts the packet for its service and its backend.
 #[inline(always)]
-fn count(maps: &KernelMaps, verdict: Verdict, bytes: usize) {
-    let steered = verdict.is_steered();
-    let bytes = match verdict.is_in_several_buffers() {
-        true => maps.frame_length(),
-        false => bytes,
-    } as u64;
-    let mut unexpected = 0;
-    if let Some(counters) = SERVICE_COUNTERS.get_ptr_mut(u32::from(verdict.service())) {
-        // SAFETY: the entry is this CPU's own and bottom halves are off: nothing else writes it.
-        let counters = unsafe { &mut *counters };
-        let packets = ending_counter(&mut counters.endings, verdict.ending());
-        *packets += 1;
+fn count(maps: &KernelMaps, verdict: Verdict, first_buffer: usize) {
+    let Some(counters) = SERVICE_COUNTERS.get_ptr_mut(u32::from(verdict.service())) else {
+        return;
+    };
+    // SAFETY: the entry is this CPU's own and bottom halves are off: nothing else writes it.
+    let counters = unsafe { &mut *counters };
+    let packets = ending_counter(&mut counters.endings, verdict.ending());
+    *packets += 1;
+    if !verdict.is_steered() {
         if verdict.ending() as u8 == Ending::UnknownBackend as u8 {
-            unexpected = *packets;
+            log_unknown_backend(*packets);
         }
-        if steered {
-            counters.bytes += bytes;
-        }
-        if verdict.kind() != Kind::NONE {
-            count_kind(counters, verdict.kind());
-        }
+        return;
     }
-    if steered && let Some(counters) = BACKEND_COUNTERS.get_ptr_mut(u32::from(verdict.backend())) {
+    let mut bytes = first_buffer;
+    if verdict.has_more_to_count() {
+        if verdict.is_in_several_buffers() {
+            bytes = maps.frame_length();
+        }
+        count_kind(counters, verdict.kind());
+    }
+    counters.bytes += bytes as u64;
+    if let Some(counters) = BACKEND_COUNTERS.get_ptr_mut(u32::from(verdict.backend())) {
         // SAFETY: as above.
         let counters = unsafe { &mut *counters };
         counters.packets += 1;
-        counters.bytes += bytes;
-    }
-    if unexpected != 0 {
-        log_unknown_backend(unexpected);
+        counters.bytes += bytes as u64;
     }
 }
 

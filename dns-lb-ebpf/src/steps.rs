@@ -6,7 +6,7 @@
 //! included, is refused in a signature.
 
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
-use dns_lb_common::{Ending, FlowKey, VipSlot};
+use dns_lb_common::{DerivedKey, Ending, FlowKey, VipSlot};
 use dns_lb_ebpf::{
     dns,
     frame::{Frame, View},
@@ -52,9 +52,9 @@ impl Steps for KernelMaps {
     }
 
     #[inline(always)]
-    fn query(&self, _: View<'_>, payload: Payload) -> Query {
+    fn query(&self, key: &DerivedKey, _: View<'_>, payload: Payload) -> Query {
         let place = (payload.end as u64) << 32 | payload.at as u64;
-        Query::from_word(query(self.ctx, place))
+        Query::from_word(query(self.ctx, key, place))
     }
 
     #[inline(always)]
@@ -157,8 +157,12 @@ extern "C" fn by_policy(ctx: *mut xdp_md, slot: *const VipSlot, payload: u64, su
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn query(ctx: *mut xdp_md, payload: u64) -> u64 {
-    steer::read_query(&maps(ctx), frame(ctx).into_view(), place(payload)).to_word()
+extern "C" fn query(ctx: *mut xdp_md, key: *const DerivedKey, payload: u64) -> u64 {
+    // SAFETY: null or in the entry of a map, which stays as long as the program runs.
+    let Some(key) = (unsafe { key.as_ref() }) else {
+        return Query::NONE.to_word();
+    };
+    steer::read_query(&maps(ctx), key, frame(ctx).into_view(), place(payload)).to_word()
 }
 
 #[inline(never)]

@@ -25,24 +25,27 @@ pub(super) fn forward<M: Steps>(
     let Some(backend) = backend else {
         return verdict.instead(Ending::UnknownBackend);
     };
-    if backend.egress != Egress::Forward as u8 {
-        return match backend.egress == Egress::Local as u8 {
-            true => verdict.ending_as(Ending::Delivered),
-            false => verdict.instead(Ending::UnknownBackend),
-        };
+    // Only entries of backends on the link have an interface.
+    let mut ending = Ending::Transmitted;
+    if backend.ifindex != ingress || verdict.has_local() {
+        if backend.egress == Egress::Local as u8 {
+            return verdict.ending_as(Ending::Delivered);
+        }
+        if backend.egress != Egress::Forward as u8 {
+            return verdict.instead(Ending::UnknownBackend);
+        }
+        // Two hosts that each hold the other for the backend, and do not know each other's MAC
+        // address, would pass a frame to and fro for ever.
+        if verdict.has_local() && !maps.spend_hop(frame.reborrow()) {
+            return verdict.instead(Ending::HopLimit);
+        }
+        if backend.ifindex != ingress {
+            if !maps.redirect(backend.devmap_key) {
+                return verdict.instead(Ending::UnknownBackend);
+            }
+            ending = Ending::Redirected;
+        }
     }
-    // Two hosts that each hold the other for the backend, and do not know each other's MAC address,
-    // would pass a frame to and fro for ever.
-    if verdict.has_local() && !maps.spend_hop(frame.reborrow()) {
-        return verdict.instead(Ending::HopLimit);
-    }
-    let ending = if backend.ifindex == ingress {
-        Ending::Transmitted
-    } else if maps.redirect(backend.devmap_key) {
-        Ending::Redirected
-    } else {
-        return verdict.instead(Ending::UnknownBackend);
-    };
     // The frame was long enough for this header before; the verifier wants to see it again.
     let Some(ethernet) = frame.header_mut::<EthernetHeader>(0) else {
         return verdict.instead(Ending::UnknownBackend);

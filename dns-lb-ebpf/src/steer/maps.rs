@@ -1,6 +1,8 @@
 //! What the choice asks of the maps.
 
-use dns_lb_common::{Backend, Control, FlowKey, FragmentKey, Pinned, SteeringTable, VipSlot};
+use dns_lb_common::{
+    Backend, Control, DerivedKey, FlowKey, FragmentKey, Pinned, SteeringTable, VipSlot,
+};
 
 use super::{
     Payload, Verdict, by_policy,
@@ -73,8 +75,8 @@ pub trait Steps: Maps {
         by_policy(self, frame, slot, payload, sum)
     }
     /// Reads a query: [`read_query`].
-    fn query(&self, frame: View<'_>, payload: Payload) -> Query {
-        read_query(self, frame, payload)
+    fn query(&self, key: &DerivedKey, frame: View<'_>, payload: Payload) -> Query {
+        read_query(self, key, frame, payload)
     }
     /// Goes on with the name of the query at `at`: [`dns::labels`].
     fn labels(&self, frame: View<'_>, at: usize, length: usize) -> usize {

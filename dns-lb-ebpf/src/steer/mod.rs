@@ -14,8 +14,8 @@ mod unusual;
 mod verdict;
 
 use dns_lb_common::{
-    Bank, COUNTS_QUERIES, Control, Ending, HAS_LOCAL, NO_BACKEND, OnNoBackend, Policy, VipKey,
-    VipSlot, vip_hash,
+    Bank, COUNTS_QUERIES, Control, DerivedKey, Ending, HAS_LOCAL, NO_BACKEND, OnNoBackend, Policy,
+    VipKey, VipSlot, vip_hash,
 };
 
 use crate::{
@@ -128,12 +128,7 @@ fn plain<N: Network, M: Steps>(maps: &M, frame: View<'_>, control: &Control) -> 
         let ports = hashed_ports(slot, udp.ports);
         ip.source().flow_sum(&control.derived_key, ports)
     };
-    let verdict = match Policy::from_wire(slot.policy) {
-        _ if slot.flags & COUNTS_QUERIES != 0 => maps.by_policy(frame, slot, payload, sum()),
-        Policy::Qname => maps.by_policy(frame, slot, payload, sum()),
-        Policy::RoundRobin => by_slot(maps, slot, maps.advance_cursor(slot.service) as u16),
-        Policy::Hash | Policy::Source => by_slot(maps, slot, hash::slot(sum())),
-    };
+    let verdict = choose(maps, &control.derived_key, frame, slot, payload, sum);
     verdict.in_several_buffers(several_buffers)
 }
 
@@ -166,15 +161,34 @@ pub fn by_policy<M: Steps>(
     payload: Payload,
     sum: u64,
 ) -> Verdict {
+    let Some(control) = maps.control() else {
+        return Verdict::of_service(Ending::UnknownBackend, slot);
+    };
+    choose(maps, &control.derived_key, frame, slot, payload, || sum)
+}
+
+#[inline(always)]
+fn choose<M: Steps>(
+    maps: &M,
+    key: &DerivedKey,
+    frame: View<'_>,
+    slot: &VipSlot,
+    payload: Payload,
+    sum: impl Fn() -> u64,
+) -> Verdict {
     let policy = Policy::from_wire(slot.policy);
-    let mut query = Query::NONE;
-    if policy == Policy::Qname || slot.flags & COUNTS_QUERIES != 0 {
-        query = maps.query(frame, payload);
+    if policy != Policy::Qname && slot.flags & COUNTS_QUERIES == 0 {
+        let table_slot = match policy {
+            Policy::RoundRobin => maps.advance_cursor(slot.service) as u16,
+            _ => hash::slot(sum()),
+        };
+        return by_slot(maps, slot, table_slot);
     }
+    let query = maps.query(key, frame, payload);
     let table_slot = match policy {
         Policy::RoundRobin => maps.advance_cursor(slot.service) as u16,
         Policy::Qname if query.is_plain() => hash::slot(query.name()),
-        Policy::Hash | Policy::Source | Policy::Qname => hash::slot(sum),
+        Policy::Hash | Policy::Source | Policy::Qname => hash::slot(sum()),
     };
     let verdict = match policy == Policy::Qname && query.is_plain() && slot.window_shift != 0 {
         true => maps.bounded(slot, query),

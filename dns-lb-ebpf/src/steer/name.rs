@@ -1,6 +1,6 @@
 //! Choosing by the name that a query asks for.
 
-use dns_lb_common::{Ending, NO_BACKEND, NO_SERVICE, VipSlot};
+use dns_lb_common::{DerivedKey, Ending, NO_BACKEND, NO_SERVICE, VipSlot};
 
 use super::{Kind, Payload, Steps, Verdict, by_slot};
 use crate::{dns, frame::View, hash};
@@ -53,17 +53,19 @@ impl Query {
 /// Reads the query that is the payload of a datagram.
 #[inline(always)]
 #[must_use]
-pub fn read_query<M: Steps>(maps: &M, frame: View<'_>, payload: Payload) -> Query {
-    let Some(control) = maps.control() else {
-        return Query::NONE;
-    };
+pub fn read_query<M: Steps>(
+    maps: &M,
+    key: &DerivedKey,
+    frame: View<'_>,
+    payload: Payload,
+) -> Query {
     let message = frame.skip(payload.at);
     let length = payload.end - payload.at;
     let further = |done| maps.last_labels(frame, payload.at, done);
     let Some(query) = dns::query(message, length, further) else {
         return Query::NONE;
     };
-    match dns::name_hash(&control.derived_key, message, query.name_length) {
+    match dns::name_hash(key, message, query.name_length) {
         Some(name) => {
             let kind = Kind::query(query.query_type, query.edns);
             Query((name & !0xff) | u64::from(kind.octet()))

@@ -167,6 +167,14 @@ impl Verdict {
         self.0 & SEVERAL_BUFFERS != 0
     }
 
+    /// Whether there is a [kind](Self::kind), or the frame [goes
+    /// on](Self::is_in_several_buffers): one question, since mostly there is neither.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_more_to_count(self) -> bool {
+        self.0 & (0xff << KIND | SEVERAL_BUFFERS) != 0
+    }
+
     /// Whether a backend has got the packet.
     #[inline(always)]
     #[must_use]

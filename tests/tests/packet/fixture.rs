@@ -36,7 +36,7 @@ pub(crate) struct Fixture {
     pub(crate) counters: Counters,
     pub(crate) assignment: Assignment,
     pub(crate) config: Config,
-    writer: Writer,
+    pub(crate) writer: Writer,
 }
 
 /// What one run of the program did.

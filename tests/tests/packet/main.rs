@@ -1,6 +1,7 @@
 //! The packet contract, row by row, on the loaded program: frame in, action and frame out, and the
 //! one counter that moved, through `BPF_PROG_TEST_RUN`.
 
+mod calls;
 mod differential;
 mod fixture;
 mod flip;
@@ -9,3 +10,4 @@ mod model;
 mod pinned;
 mod rows;
 mod spread;
+mod swap;

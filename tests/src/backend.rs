@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{Ipv4Addr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket},
     thread,
     time::{Duration, Instant},
 };
@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 
 use crate::{
     dns,
-    lab::{CLIENT_NETWORK, VIP},
+    lab::{CLIENT_NETWORK, VIP, VIP_V6},
     node::{Node, Stdout},
     process::Process,
     software::Software,
@@ -30,6 +30,8 @@ pub struct Backend {
     pub name: String,
     /// Its own address.
     pub address: Ipv4Addr,
+    /// Its IPv6 address, in a lab that has IPv6.
+    pub address_v6: Option<Ipv6Addr>,
     /// Its MAC address, as text.
     pub mac: String,
     /// The host.
@@ -49,6 +51,15 @@ impl Backend {
         }
     }
 
+    /// The addresses that its server answers on: its own and the VIP, of each family that the lab has.
+    fn addresses(&self) -> Vec<IpAddr> {
+        let mut addresses = vec![self.address.into(), VIP.into()];
+        if let Some(address) = self.address_v6 {
+            addresses.extend([address.into(), IpAddr::from(VIP_V6)]);
+        }
+        addresses
+    }
+
     /// Starts the server, without waiting for it.
     ///
     /// # Errors
@@ -57,7 +68,7 @@ impl Backend {
         let Some(software) = self.software.filter(|_| self.server.is_none()) else {
             bail!("{} has no server to start", self.name);
         };
-        let command = software.prepare(&self.node, &self.identity(), [self.address, VIP])?;
+        let command = software.prepare(&self.node, &self.identity(), &self.addresses())?;
         self.server = Some(
             self.node
                 .spawn(&software.to_string(), command, Stdout::Log)?,
@@ -72,8 +83,9 @@ impl Backend {
     pub fn wait_until_answering(&mut self) -> Result<()> {
         let deadline = Instant::now() + START_LIMIT;
         let identity = self.identity();
+        let addresses = self.addresses();
         let server = self.server.as_mut().context("no server was started")?;
-        for address in [self.address, VIP] {
+        for address in addresses {
             loop {
                 server.fail_if_ended()?;
                 let attempt = Duration::from_millis(100);

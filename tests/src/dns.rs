@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddrV4, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream, UdpSocket},
     time::Duration,
 };
 
@@ -56,10 +56,15 @@ pub fn identity_reply(octets: &[u8]) -> Option<(u16, String)> {
 ///
 /// # Errors
 /// No answer within `timeout`, or one that is no good.
-pub fn ask_identity(server: Ipv4Addr, timeout: Duration) -> Result<String> {
+pub fn ask_identity(server: impl Into<IpAddr>, timeout: Duration) -> Result<String> {
+    let server = server.into();
     let id = rand::random();
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-    socket.connect(SocketAddrV4::new(server, PORT))?;
+    let any = match server {
+        IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect((server, PORT))?;
     socket.set_read_timeout(Some(timeout))?;
     socket.send(&identity_query(id))?;
     let mut octets = [0; 512];
@@ -83,8 +88,9 @@ impl Conversation {
     ///
     /// # Errors
     /// No connection within `timeout`, which is also that of every later answer.
-    pub fn open(server: Ipv4Addr, timeout: Duration) -> Result<Self> {
-        let address = SocketAddrV4::new(server, PORT).into();
+    pub fn open(server: impl Into<IpAddr>, timeout: Duration) -> Result<Self> {
+        let server = server.into();
+        let address = (server, PORT).into();
         let stream = TcpStream::connect_timeout(&address, timeout)
             .with_context(|| format!("no connection to {server}"))?;
         stream.set_read_timeout(Some(timeout))?;

@@ -12,7 +12,7 @@
 //! balancer, since it alone answers for it in ARP; backends answer clients straight through the
 //! router. Each link is a veth pair with one end in the router, in a bridge.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use anyhow::{Result, ensure};
 
@@ -26,6 +26,9 @@ use crate::{
 
 /// The service address.
 pub const VIP: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 200);
+
+/// The service address of a lab that has IPv6.
+pub const VIP_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0x53, 0, 0, 0, 0x53);
 
 /// The first three octets of the clients' network.
 pub(crate) const CLIENT_NETWORK: &str = "198.51.100";
@@ -75,6 +78,8 @@ pub struct Topology {
     pub clients: u8,
     /// Backend hosts, at most 50: the first is `dns1` at .201, the second `dns2` at .202.
     pub backends: Vec<Host>,
+    /// Whether all hosts have IPv6 as well.
+    pub ipv6: bool,
 }
 
 impl Topology {
@@ -84,6 +89,16 @@ impl Topology {
         Self {
             clients: 1,
             backends: software.iter().copied().map(Host::running).collect(),
+            ipv6: false,
+        }
+    }
+
+    /// The same with IPv6.
+    #[must_use]
+    pub fn dual_stack(software: &[Software]) -> Self {
+        Self {
+            ipv6: true,
+            ..Self::of(software)
         }
     }
 }
@@ -136,10 +151,11 @@ impl Lab {
             topology.clients <= 200 && topology.backends.len() <= 50,
             "the lab's networks are too small for so many hosts"
         );
-        let router = make_router()?;
+        let ipv6 = topology.ipv6;
+        let router = make_router(ipv6)?;
         let mut pass = Vec::new();
 
-        let balancer = make_host("balancer", &[])?;
+        let balancer = make_host("balancer", ipv6, &[])?;
         let second = topology
             .backends
             .iter()
@@ -152,6 +168,7 @@ impl Lab {
                 name: format!("eth{index}"),
                 mac: format!("02:00:00:00:0{index}:01"),
                 address: Ipv4Addr::new(192, 168, index, 1),
+                address_v6: ipv6.then(|| segment_address(index, 1)),
             };
             plug(&router, &format!("br{index}"), &port, &balancer, &interface)?;
             pass.push(router.run(move || xdp_pass::attach(&port))?);
@@ -159,15 +176,20 @@ impl Lab {
         balancer.ip(&format!(
             "addr add {VIP}/32 dev lo\nroute add default via 192.168.0.254"
         ))?;
+        if ipv6 {
+            balancer.ip(&default_route_v6(&segment_address(0, 0xfe)))?;
+            let balancer = segment_address(0, 1);
+            router.ip(&format!("route add {VIP_V6}/128 via {balancer}"))?;
+        }
 
         let backends = (1..).zip(&topology.backends);
         let clients = 1..=topology.clients;
         Ok(Self {
             backends: backends
-                .map(|(number, host)| make_backend(&router, number, *host))
+                .map(|(number, host)| make_backend(&router, number, *host, ipv6))
                 .collect::<Result<_>>()?,
             clients: clients
-                .map(|number| make_client(&router, number))
+                .map(|number| make_client(&router, number, ipv6))
                 .collect::<Result<_>>()?,
             balancer,
             router,
@@ -181,10 +203,26 @@ struct Interface {
     name: String,
     mac: String,
     address: Ipv4Addr,
+    address_v6: Option<Ipv6Addr>,
 }
 
-fn make_router() -> Result<Node> {
-    let router = make_host("router", &["net/ipv4/ip_forward=1"])?;
+/// A host's address on a segment.
+fn segment_address(segment: u8, host: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0, segment.into(), 0, 0, 0, host)
+}
+
+/// A host's address in the clients' network.
+fn client_address(host: u16) -> Ipv6Addr {
+    Ipv6Addr::new(0x2001, 0xdb8, 0x100, 0, 0, 0, 0, host)
+}
+
+fn default_route_v6(router: &Ipv6Addr) -> String {
+    format!("route add default via {router}")
+}
+
+fn make_router(ipv6: bool) -> Result<Node> {
+    let forwarding = &["net/ipv4/ip_forward=1", "net/ipv6/conf/all/forwarding=1"];
+    let router = make_host("router", ipv6, forwarding)?;
     router.ip(&format!(
         "link add br0 address 02:00:00:00:00:fe type bridge mcast_snooping 0\n\
          link add br1 address 02:00:00:00:01:fe type bridge mcast_snooping 0\n\
@@ -196,30 +234,47 @@ fn make_router() -> Result<Node> {
          link set br1 up\n\
          link set clients up"
     ))?;
+    if ipv6 {
+        let gateways = [
+            (segment_address(0, 0xfe), "br0"),
+            (segment_address(1, 0xfe), "br1"),
+            (client_address(0xfe), "clients"),
+        ];
+        for (address, bridge) in gateways {
+            router.ip(&format!("addr add {address}/64 dev {bridge} nodad"))?;
+        }
+    }
     Ok(router)
 }
 
-fn make_backend(router: &Node, number: u8, host: Host) -> Result<Backend> {
+fn make_backend(router: &Node, number: u8, host: Host, ipv6: bool) -> Result<Backend> {
     let name = format!("dns{number}");
     // The VIP is the host's own, but not its to announce: that is the balancer's.
     let quiet = &[
         "net/ipv4/conf/all/arp_ignore=1",
         "net/ipv4/conf/all/arp_announce=2",
     ];
-    let node = make_host(&name, quiet)?;
+    let node = make_host(&name, ipv6, quiet)?;
     let segment = host.segment.index();
     let interface = Interface {
         name: "eth0".to_owned(),
         mac: format!("02:00:00:00:0{segment}:{:02x}", 200 + number),
         address: Ipv4Addr::new(192, 168, segment, 200 + number),
+        address_v6: ipv6.then(|| segment_address(segment, 0x200 + u16::from(number))),
     };
     plug(router, &format!("br{segment}"), &name, &node, &interface)?;
     node.ip(&format!(
         "addr add {VIP}/32 dev lo\nroute add default via 192.168.{segment}.254"
     ))?;
+    if ipv6 {
+        // No host answers for it on a link: neighbour discovery asks for addresses of that link.
+        let route = default_route_v6(&segment_address(segment, 0xfe));
+        node.ip(&format!("addr add {VIP_V6}/128 dev lo nodad\n{route}"))?;
+    }
     Ok(Backend {
         name,
         address: interface.address,
+        address_v6: interface.address_v6,
         mac: interface.mac,
         node,
         software: host.software,
@@ -227,38 +282,58 @@ fn make_backend(router: &Node, number: u8, host: Host) -> Result<Backend> {
     })
 }
 
-fn make_client(router: &Node, number: u8) -> Result<Client> {
+fn make_client(router: &Node, number: u8, ipv6: bool) -> Result<Client> {
     let name = format!("client{number}");
-    let node = make_host(&name, &[])?;
+    let node = make_host(&name, ipv6, &[])?;
     let interface = Interface {
         name: "eth0".to_owned(),
         mac: format!("02:00:00:00:0c:{:02x}", 6 + number),
         address: Ipv4Addr::new(198, 51, 100, 6 + number),
+        address_v6: ipv6.then(|| client_address(6 + u16::from(number))),
     };
     plug(router, "clients", &name, &node, &interface)?;
     node.ip(&format!("route add default via {CLIENT_NETWORK}.254"))?;
+    if ipv6 {
+        node.ip(&default_route_v6(&client_address(0xfe)))?;
+    }
     Ok(Client {
         node,
         address: interface.address,
     })
 }
 
-/// A host whose IPv4 takes packets from wherever they come, and which has no IPv6 to chatter with.
-fn make_host(name: &str, settings: &'static [&'static str]) -> Result<Node> {
+/// A host whose IPv4 takes packets from wherever they come, and whose IPv6 is off, or has only the
+/// addresses that it is given, and those at once.
+fn make_host(name: &str, ipv6: bool, settings: &'static [&'static str]) -> Result<Node> {
     let node = Node::new(name)?;
     node.sysctl(&[
         "net/ipv4/conf/all/rp_filter=0",
         "net/ipv4/conf/default/rp_filter=0",
-        "net/ipv6/conf/all/disable_ipv6=1",
-        "net/ipv6/conf/default/disable_ipv6=1",
     ])?;
+    node.sysctl(match ipv6 {
+        true => &[
+            "net/ipv6/conf/default/accept_dad=0",
+            "net/ipv6/conf/default/accept_ra=0",
+            "net/ipv6/conf/default/autoconf=0",
+            "net/ipv6/conf/default/router_solicitations=0",
+        ],
+        false => &[
+            "net/ipv6/conf/all/disable_ipv6=1",
+            "net/ipv6/conf/default/disable_ipv6=1",
+        ],
+    })?;
     node.sysctl(settings)?;
     Ok(node)
 }
 
 /// Lays a wire from a bridge of the router to a host.
 fn plug(router: &Node, bridge: &str, port: &str, node: &Node, interface: &Interface) -> Result<()> {
-    let Interface { name, mac, address } = interface;
+    let Interface {
+        name,
+        mac,
+        address,
+        address_v6,
+    } = interface;
     let tid = node.tid();
     router.ip(&format!(
         "link add {port} type veth peer name {name} address {mac} netns /proc/{tid}/ns/net\n\
@@ -267,6 +342,9 @@ fn plug(router: &Node, bridge: &str, port: &str, node: &Node, interface: &Interf
     node.ip(&format!(
         "addr add {address}/24 dev {name}\nlink set {name} up"
     ))?;
+    if let Some(address) = address_v6 {
+        node.ip(&format!("addr add {address}/64 dev {name} nodad"))?;
+    }
     // A veth leaves checksums to the far end's stack, which frames that XDP forwards never reach.
     let mut ethtool = process::program("ethtool");
     ethtool.args(["-K", name, "tx", "off"]);

@@ -1,6 +1,6 @@
 //! The DNS servers of the lab: which there are, how each is configured, and what all of them serve.
 
-use std::{fmt, net::Ipv4Addr, process::Command};
+use std::{fmt, net::IpAddr, process::Command};
 
 use anyhow::Result;
 
@@ -54,7 +54,7 @@ impl Software {
         self,
         node: &Node,
         identity: &str,
-        addresses: [Ipv4Addr; 2],
+        addresses: &[IpAddr],
     ) -> Result<Command> {
         let zones = zones(identity);
         let (config, program, foreground): (_, _, &[&str]) = match self {
@@ -122,15 +122,24 @@ impl Zone {
     }
 }
 
-fn nsd_config([real, vip]: [Ipv4Addr; 2], zones: &[Zone]) -> String {
+/// A line a server's configuration for each address.
+fn lines(setting: &str, addresses: &[IpAddr]) -> String {
+    let lines = addresses
+        .iter()
+        .map(|address| format!("  {setting}: {address}\n"));
+    lines.collect()
+}
+
+fn nsd_config(addresses: &[IpAddr], zones: &[Zone]) -> String {
     // With the addresses named, NSD answers from the one that was asked. Its rate limit would
     // take a load generator for an attack.
     let mut text = format!(
-        "server:\n  ip-address: {real}\n  ip-address: {vip}\n  do-ip6: no\n  username: \"\"\n  \
+        "server:\n{}  username: \"\"\n  \
          zonesdir: {HOME}\n  xfrdir: {HOME}\n  database: \"\"\n  pidfile: \"\"\n  xfrdfile: \"\"\n  \
          zonelistfile: {HOME}/nsd.list\n  server-count: 1\n  rrl-ratelimit: 0\n  \
          receive-buffer-size: {RECEIVE_BUFFER}\n\
-         remote-control:\n  control-enable: no\n"
+         remote-control:\n  control-enable: no\n",
+        lines("ip-address", addresses)
     );
     for Zone { origin, .. } in zones {
         text += &format!("zone:\n  name: {origin}\n  zonefile: {origin}.zone\n");
@@ -138,15 +147,20 @@ fn nsd_config([real, vip]: [Ipv4Addr; 2], zones: &[Zone]) -> String {
     text
 }
 
-fn knot_config([real, vip]: [Ipv4Addr; 2], zones: &[Zone]) -> String {
+fn knot_config(addresses: &[IpAddr], zones: &[Zone]) -> String {
     // Knot has no setting for its sockets' buffers, but a socket for each worker.
     let mut text = format!(
-        "server:\n  listen: [{real}@53, {vip}@53]\n  rundir: {HOME}\n  udp-workers: 4\n  \
+        "server:\n  listen: [{}]\n  rundir: {HOME}\n  udp-workers: 4\n  \
          tcp-workers: 1\n  background-workers: 1\n\
          database:\n  storage: {HOME}\n\
          log:\n  - target: stderr\n    any: info\n\
          template:\n  - id: default\n    storage: {HOME}\n    journal-content: none\n    \
-         zonefile-sync: -1\n    file: \"%s.zone\"\nzone:\n"
+         zonefile-sync: -1\n    file: \"%s.zone\"\nzone:\n",
+        addresses
+            .iter()
+            .map(|address| format!("{address}@53"))
+            .collect::<Vec<_>>()
+            .join(", ")
     );
     for Zone { origin, .. } in zones {
         text += &format!("  - domain: {origin}\n");
@@ -154,13 +168,14 @@ fn knot_config([real, vip]: [Ipv4Addr; 2], zones: &[Zone]) -> String {
     text
 }
 
-fn unbound_config([real, vip]: [Ipv4Addr; 2], zones: &[Zone]) -> String {
+fn unbound_config(addresses: &[IpAddr], zones: &[Zone]) -> String {
     // Local data only: static zones never make Unbound ask anybody else.
     let mut text = format!(
-        "server:\n  interface: {real}\n  interface: {vip}\n  access-control: 0.0.0.0/0 allow\n  \
-         do-ip6: no\n  do-daemonize: no\n  chroot: \"\"\n  username: \"\"\n  directory: {HOME}\n  \
+        "server:\n{}  access-control: 0.0.0.0/0 allow\n  access-control: ::/0 allow\n  \
+         do-daemonize: no\n  chroot: \"\"\n  username: \"\"\n  directory: {HOME}\n  \
          pidfile: \"\"\n  use-syslog: no\n  module-config: \"iterator\"\n  num-threads: 1\n  so-rcvbuf: {RECEIVE_BUFFER}\n  \
-         local-zone: . static\n"
+         local-zone: . static\n",
+        lines("interface", addresses)
     );
     for Zone { origin, records } in zones {
         text += &format!("  local-zone: {origin}. static\n");

@@ -3,6 +3,7 @@
 mod death;
 mod explain;
 mod interfaces;
+mod ipv6;
 mod kernel_log;
 mod refusals;
 mod restart;

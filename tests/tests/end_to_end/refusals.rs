@@ -245,6 +245,7 @@ fn lone_agent() -> (Lab, Agent, String) {
     let topology = Topology {
         clients: 1,
         backends: vec![],
+        ipv6: false,
     };
     let lab = Lab::build(&topology).expect("a lab");
     let configuration = GOOD.replace("\"lo\"", "\"eth0\"");

@@ -100,5 +100,6 @@ pub(crate) fn two_segments() -> Topology {
     Topology {
         clients: 1,
         backends: vec![Host::running(Software::Nsd), second],
+        ipv6: false,
     }
 }

@@ -1,0 +1,87 @@
+//! One service with a VIP of each family, over UDP and TCP, with servers that are known by an
+//! address of either.
+
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+
+use dns_lb_tests::{
+    Agent, Lab, Node, Software, Topology,
+    dns::{self, Conversation},
+    lab::{VIP, VIP_V6},
+};
+
+use crate::stage::{START_LIMIT, binary};
+
+/// For an answer, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Who answers so many queries, each from a port of its own.
+fn ask(client: &Node, server: impl Into<IpAddr>, count: usize) -> BTreeSet<String> {
+    let server = server.into();
+    client.run(move || {
+        let answers = (0..count).map(|_| dns::ask_identity(server, PATIENCE).expect("an answer"));
+        answers.collect()
+    })
+}
+
+/// The same over TCP.
+fn converse(client: &Node, server: impl Into<IpAddr>, count: usize) -> BTreeSet<String> {
+    let server = server.into();
+    client.run(move || {
+        let answers = (0..count).map(|_| {
+            let mut conversation = Conversation::open(server, PATIENCE).expect("a connection");
+            conversation.ask().expect("an answer")
+        });
+        answers.collect()
+    })
+}
+
+#[test]
+fn both_families_reach_every_server_over_udp_and_tcp() {
+    let servers = [Software::Nsd, Software::Knot, Software::Unbound];
+    let mut lab = Lab::start(&Topology::dual_stack(&servers)).expect("a lab");
+    let mut configuration = format!(
+        "interfaces = [\"eth0\"]\n[[service]]\nname = \"resolvers\"\nvips = [\"{VIP}\", \"{VIP_V6}\"]\n"
+    );
+    for (place, backend) in lab.backends.iter().enumerate() {
+        // One is known by its IPv4 address, and found by ARP; the others by their IPv6 addresses, and
+        // found by neighbour discovery.
+        let address = match place {
+            0 => IpAddr::from(backend.address),
+            _ => backend.address_v6.expect("a lab with IPv6").into(),
+        };
+        configuration += &format!(
+            "[[service.backend]]\nname = \"{}\"\naddress = \"{address}\"\n",
+            backend.name
+        );
+    }
+    let mut agent = Agent::start(&lab.balancer, binary(), &configuration).expect("an agent");
+    agent
+        .wait_until_all_up(START_LIMIT)
+        .expect("every backend up");
+
+    let client = lab.clients[0].node.clone();
+    let all: BTreeSet<String> = lab
+        .backends
+        .iter()
+        .map(|backend| backend.identity())
+        .collect();
+    assert_eq!(ask(&client, VIP, 60), all);
+    assert_eq!(ask(&client, VIP_V6, 60), all);
+    assert_eq!(converse(&client, VIP, 40), all);
+    assert_eq!(converse(&client, VIP_V6, 40), all);
+
+    lab.backends[1].kill().expect("the server runs");
+    let is_out = |status: &dns_lb_tests::agent::Status| status.services[0].backends[1].share == 0.0;
+    agent
+        .wait_until("dns2 is out", PATIENCE, is_out)
+        .expect("the agent takes it out");
+    let dead = lab.backends[1].identity();
+    for answered in [
+        ask(&client, VIP_V6, 60),
+        converse(&client, VIP_V6, 40),
+        ask(&client, VIP, 60),
+    ] {
+        assert_eq!(answered.len(), 2, "{answered:?}");
+        assert!(!answered.contains(&dead), "{answered:?}");
+    }
+}

@@ -1,8 +1,13 @@
 //! The perfect hash over VIPs: a seed under which each key has a slot of its own.
 
-use std::{collections::BTreeSet, iter};
+use std::{
+    collections::{BTreeSet, HashSet},
+    iter,
+};
 
 use dns_lb_common::{VipKey, VipSlot, vip_hash};
+
+use super::{Plan, PlannedService};
 
 /// Seeds tried before giving up. At the slots that [`Capacity`](crate::datapath::Capacity) gives,
 /// one in about 3,000 fits: to miss a hundred thousand times has a probability below 10^-14.
@@ -55,6 +60,43 @@ fn seed(attempt: u64) -> u64 {
     word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     (word ^ (word >> 31)) | 1
+}
+
+/// The entries of the VIP hash: each service under its keys, each VIP once for its fragments of a
+/// protocol and once as an address, and the other balancers.
+pub(super) fn entries(plan: &Plan, table: impl Fn(&PlannedService) -> u32) -> Vec<VipSlot> {
+    let mut slots = Vec::new();
+    let mut others = HashSet::new();
+    for service in &plan.services {
+        let slot = VipSlot {
+            key: VipKey::default(),
+            service: service.id,
+            policy: service.policy as u8,
+            on_no_backend: service.on_no_backend as u8,
+            table: table(service),
+            flags: service.flags,
+            window_shift: service.window_shift,
+            reserved: 0,
+        };
+        for &key in &service.keys {
+            slots.push(VipSlot { key, ..slot });
+            for key in [
+                VipKey::fragments(key.address, key.protocol),
+                VipKey::address(key.address),
+            ] {
+                if others.insert(key) {
+                    slots.push(VipSlot { key, ..slot });
+                }
+            }
+        }
+        for &mac in &service.peers {
+            let key = VipKey::peer(mac);
+            if others.insert(key) {
+                slots.push(VipSlot { key, ..slot });
+            }
+        }
+    }
+    slots
 }
 
 #[cfg(test)]

@@ -4,13 +4,11 @@
 //! live, then flips one octet. A failure on the way leaves the live half as it was.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet},
     io,
 };
 
-use dns_lb_common::{
-    ABI_VERSION, Backend, Bank, Control, Egress, HashKey, NO_BACKEND, VipKey, VipSlot,
-};
+use dns_lb_common::{ABI_VERSION, Backend, Bank, Control, Egress, HashKey, NO_BACKEND, VipSlot};
 use tracing::{debug, warn};
 
 use super::{
@@ -304,7 +302,9 @@ impl Writer {
         tables: &BTreeMap<u16, LiveTable>,
         target: usize,
     ) -> Result<Bank, DatapathError> {
-        let slots = vip_slots(plan, tables);
+        let slots = vip_index::entries(plan, |service| {
+            tables.get(&service.id).map_or(0, |table| table.index)
+        });
         let size = self.maps.capacity().vip_slots;
         let last_seed = self.control.live_bank().vip_seed;
         let index = VipIndex::build(&slots, size, last_seed).ok_or(DatapathError::VipHash {
@@ -372,41 +372,4 @@ fn write_differences<T: Copy + PartialEq>(
 /// Whether frames to this backend leave the host.
 fn leaves(backend: &Backend) -> bool {
     backend.egress == Egress::Forward as u8
-}
-
-/// The entries of the VIP hash: each service under its keys, each VIP once for its fragments of a
-/// protocol and once as an address, and the other balancers.
-fn vip_slots(plan: &Plan, tables: &BTreeMap<u16, LiveTable>) -> Vec<VipSlot> {
-    let mut slots = Vec::new();
-    let mut others = HashSet::new();
-    for service in &plan.services {
-        let slot = VipSlot {
-            key: VipKey::default(),
-            service: service.id,
-            policy: service.policy as u8,
-            on_no_backend: service.on_no_backend as u8,
-            table: tables.get(&service.id).map_or(0, |table| table.index),
-            flags: service.flags,
-            window_shift: service.window_shift,
-            reserved: 0,
-        };
-        for &key in &service.keys {
-            slots.push(VipSlot { key, ..slot });
-            for key in [
-                VipKey::fragments(key.address, key.protocol),
-                VipKey::address(key.address),
-            ] {
-                if others.insert(key) {
-                    slots.push(VipSlot { key, ..slot });
-                }
-            }
-        }
-        for &mac in &service.peers {
-            let key = VipKey::peer(mac);
-            if others.insert(key) {
-                slots.push(VipSlot { key, ..slot });
-            }
-        }
-    }
-    slots
 }

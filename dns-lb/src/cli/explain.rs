@@ -1,7 +1,6 @@
 //! `dns-lb explain`: asks the loaded program what it would do with a query, and why.
 
 use std::{
-    ffi::CString,
     net::{IpAddr, Ipv6Addr, SocketAddr},
     process::ExitCode,
 };
@@ -87,8 +86,7 @@ pub(super) fn execute(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         record_type: arguments.qtype,
     };
     let frame = packet.frame()?;
-    let ifindex = interface_index(&interface)
-        .with_context(|| format!("there is no interface {interface}"))?;
+    let ifindex = datapath::interface_index(&interface)?;
     let explained = datapath::explain(&arguments.pins.pin_dir, &frame, ifindex)?;
     let answer = Answer {
         packet,
@@ -299,16 +297,6 @@ fn absolute(text: &str) -> Result<Name, String> {
         .map_err(|error| format!("no valid name: {error}"))?;
     name.set_fqdn(true);
     Ok(name)
-}
-
-/// Index of an interface in this network namespace.
-fn interface_index(name: &str) -> Option<u32> {
-    let name = CString::new(name).ok()?;
-    // SAFETY: the argument is a C string that lives through the call.
-    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
-        0 => None,
-        index => Some(index),
-    }
 }
 
 #[cfg(test)]

@@ -203,7 +203,11 @@ fn refuses_native(error: &ProgramError) -> bool {
 }
 
 /// Index of an interface in this network namespace.
-fn interface_index(name: &str) -> Result<u32, DatapathError> {
+///
+/// # Errors
+///
+/// If there is none of this name.
+pub fn interface_index(name: &str) -> Result<u32, DatapathError> {
     let missing = || DatapathError::NoInterface {
         name: name.to_owned(),
     };

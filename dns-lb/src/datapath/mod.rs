@@ -26,7 +26,7 @@ use tracing::warn;
 
 use self::pins::{PinDirectory, remove_if_there};
 pub use self::{
-    attach::Attachment,
+    attach::{Attachment, interface_index},
     capacity::{Capacity, Demand},
     counters::Counters,
     error::DatapathError,

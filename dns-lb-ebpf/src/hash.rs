@@ -12,7 +12,7 @@
 
 use dns_lb_common::DerivedKey;
 
-/// 2^64 divided by the golden ratio, odd: spreads what is left over the upper bits.
+/// 2^64 divided by the golden ratio: no sum is near it.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The sum of an IPv4 address and a word of ports, or of anything that stands for the two.
@@ -41,10 +41,14 @@ const fn product(key: &DerivedKey, at: usize, first: u32, second: u32) -> u64 {
 }
 
 /// The slot, 0 to 65,535, that a sum stands for.
+///
+/// The sums of a client's ports, or of a network's clients, are at equal distances. Multiplied by a
+/// constant they would still be, and some distances leave many slots out; multiplied by themselves
+/// they are not.
 #[inline(always)]
 #[must_use]
 pub const fn slot(sum: u64) -> u16 {
-    ((sum ^ (sum >> 32)).wrapping_mul(GOLDEN) >> 48) as u16
+    ((sum ^ (sum >> 32)).wrapping_mul(sum ^ GOLDEN) >> 48) as u16
 }
 
 /// What a name's hash begins with.

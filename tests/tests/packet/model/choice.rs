@@ -28,7 +28,7 @@ pub(super) fn derive(key: &HashKey) -> DerivedKey {
 /// Which of 65,536 slots a 64-bit sum is for.
 fn slot(sum: u64) -> u16 {
     let folded = sum ^ (sum >> 32);
-    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48) as u16
+    (folded.wrapping_mul(sum ^ 0x9e37_79b9_7f4a_7c15) >> 48) as u16
 }
 
 /// A word of an address, as it lies in memory.

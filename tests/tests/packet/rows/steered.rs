@@ -22,6 +22,10 @@ fn udp_rows(family: Family) -> Vec<Row> {
             to(family, RESOLVERS, UDP, &frames::udp(1, 53, &[7; 1400])),
         ),
         Row::steered(
+            "8,900 octets, as at MTU 9000: several buffers",
+            to(family, RESOLVERS, UDP, &frames::udp(1, 53, &[7; 8900])),
+        ),
+        Row::steered(
             "source port 0",
             to(family, RESOLVERS, UDP, &frames::udp(0, 53, b"?")),
         ),
@@ -75,6 +79,15 @@ fn tcp_rows(family: Family) -> Vec<Row> {
         Row::steered("a SYN", segment(RESOLVERS, SYN)),
         Row::steered("an ACK", segment(RESOLVERS, ACK)),
         Row::steered("another ACK", segment(RESOLVERS, ACK)),
+        Row::steered(
+            "an ACK with 8,900 octets, as at MTU 9000: several buffers",
+            to(
+                family,
+                RESOLVERS,
+                TCP,
+                &frames::tcp(4242, 53, ACK, &[7; 8900]),
+            ),
+        ),
         Row::steered(
             "a SYN with forty octets of options",
             to(family, RESOLVERS, TCP, &with_options),
@@ -203,6 +216,16 @@ fn what_is_behind_options_and_extension_headers_is_steered() {
                 datagram,
             ));
         }
+        let extra = Extra {
+            extensions: vec![(60, vec![0; 8 * 255 + 6]); 3],
+            ..Extra::default()
+        };
+        rows.push(Row::new(
+            "extension headers beyond the first buffer",
+            frames::datagram(client, vip, protocol, &extra, body),
+            Ending::NotLinear,
+            Some(RESOLVERS),
+        ));
         let extra = Extra {
             extensions: vec![short(60); 9],
             ..Extra::default()

@@ -121,7 +121,7 @@ pub struct Lab {
     pub backends: Vec<Backend>,
     /// What is between them.
     pub router: Node,
-    _pass: Vec<PassLink>,
+    pass_links: Vec<PassLink>,
 }
 
 impl Lab {
@@ -193,8 +193,39 @@ impl Lab {
                 .collect::<Result<_>>()?,
             balancer,
             router,
-            _pass: pass,
+            pass_links: pass,
         })
+    }
+}
+
+impl Lab {
+    /// Lets a backend's host forward frames by XDP, as a balancer's can: a veth hands such frames on
+    /// only if its other end runs a program too.
+    ///
+    /// # Errors
+    /// The kernel refuses the program.
+    ///
+    /// # Panics
+    /// There is no such backend.
+    pub fn let_forward(&mut self, backend: usize) -> Result<()> {
+        let port = self.backends[backend].name.clone();
+        self.pass_links
+            .push(self.router.run(move || xdp_pass::attach(&port))?);
+        Ok(())
+    }
+
+    /// Has the router send packets for the VIP to a backend's host, instead of asking who has it.
+    ///
+    /// # Errors
+    /// `ip` refuses.
+    ///
+    /// # Panics
+    /// There is no such backend.
+    pub fn route_vip_to(&self, backend: usize) -> Result<()> {
+        let mac = &self.backends[backend].mac;
+        self.router.ip(&format!(
+            "neigh replace {VIP} lladdr {mac} dev br0 nud permanent"
+        ))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod death;
 mod explain;
+mod farm;
 mod interfaces;
 mod ipv6;
 mod kernel_log;

@@ -16,11 +16,11 @@ pub struct ServiceCounters {
     pub cursor: u64,
     /// Packets by ending.
     pub endings: EndingCounters,
-    /// TCP segments that were steered, those of new connections included.
+    /// TCP segments that a backend was chosen for, those of new connections included.
     pub tcp_packets: u64,
-    /// TCP segments among them that open a connection (SYN without ACK), repetitions included.
+    /// Segments among them that open a connection (SYN without ACK), repetitions included.
     pub tcp_connections: u64,
-    /// Queries over UDP by what they ask, if the service counts them.
+    /// Queries over UDP that a backend was chosen for by what they ask, if the service counts them.
     pub queries: QueryCounters,
     /// Unused, zero: the verifier is content with a mask for the place of an ending if so many
     /// octets follow.

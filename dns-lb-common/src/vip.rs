@@ -1,5 +1,7 @@
 //! Virtual service addresses: the key, its slot in the perfect hash, and what the slot says.
 
+use core::mem::offset_of;
+
 use crate::layout;
 
 /// Service id 0: packets that no service claims are counted under it.
@@ -167,16 +169,16 @@ pub const HAS_LOCAL: u8 = 2;
 pub struct VipSlot {
     /// The whole key, compared in full: the hash only says where to look.
     pub key: VipKey,
+    /// Index of the service's live steering table in the `tables` map.
+    pub table: u32,
     /// Service id, from 1; index of its counters.
     pub service: u16,
     /// A [`Policy`].
     pub policy: u8,
-    /// An [`OnNoBackend`].
-    pub on_no_backend: u8,
-    /// Index of the service's live steering table in the `tables` map.
-    pub table: u32,
     /// [`COUNTS_QUERIES`] and [`HAS_LOCAL`].
     pub flags: u8,
+    /// An [`OnNoBackend`].
+    pub on_no_backend: u8,
     /// For `qname` with a bounded load: the binary logarithm of the number of queries a CPU takes
     /// in a window, within which each backend has a [limit](crate::Backend::window_limit). 0: not
     /// bounded.
@@ -185,3 +187,29 @@ pub struct VipSlot {
     pub reserved: u16,
 }
 layout!(VipSlot, size = 32, align = 4);
+
+impl VipSlot {
+    /// The [way](Self::way) of a service with [`Policy::Hash`] and no flags.
+    pub const HASH: u16 = Self::way_of(Policy::Hash);
+    /// Likewise with [`Policy::RoundRobin`].
+    pub const ROUND_ROBIN: u16 = Self::way_of(Policy::RoundRobin);
+    /// Likewise with [`Policy::Source`].
+    pub const SOURCE: u16 = Self::way_of(Policy::Source);
+    /// What a way has in it if the service has a backend on this host.
+    pub const LOCAL: u16 = u16::from_ne_bytes([0, HAS_LOCAL]);
+
+    const fn way_of(policy: Policy) -> u16 {
+        u16::from_ne_bytes([policy as u8, 0])
+    }
+
+    /// What has to be known of a datagram to choose for it: policy and flags as one word in the order of
+    /// memory, so that a comparison tells one case from all others.
+    #[inline(always)]
+    #[must_use]
+    pub const fn way(&self) -> u16 {
+        const { assert!(offset_of!(Self, flags) == offset_of!(Self, policy) + 1) };
+        const { assert!(offset_of!(Self, policy) % 2 == 0) };
+        // SAFETY: two octets that lie side by side in a structure of alignment four, aligned to two.
+        unsafe { (&raw const self.policy).cast::<u16>().read() }
+    }
+}

@@ -12,10 +12,9 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 struct Header {
     id: Be16,
-    flags: Be16,
-    questions: Be16,
-    answers: Be16,
-    authorities: Be16,
+    /// Flags, and how many questions, answers and authority records: one word, since they are looked
+    /// at together.
+    flags_counts: [u8; 8],
     additionals: Be16,
 }
 
@@ -26,13 +25,10 @@ impl Header {
     /// Whether this is a query with one question and no record but additional ones.
     #[inline(always)]
     const fn is_plain(&self) -> bool {
-        // SAFETY: twelve octets without padding, and any octets are a value.
-        let octets = unsafe { core::mem::transmute::<Self, [u8; 12]>(*self) };
-        let [_, _, a, b, c, d, e, f, g, h, _, _] = octets;
         // Of the flags, QR and OPCODE.
         let looked_at = u64::from_ne_bytes([0xf8, 0, 255, 255, 255, 255, 255, 255]);
         let wanted = u64::from_ne_bytes([0, 0, 0, 1, 0, 0, 0, 0]);
-        u64::from_ne_bytes([a, b, c, d, e, f, g, h]) & looked_at == wanted
+        u64::from_ne_bytes(self.flags_counts) & looked_at == wanted
     }
 }
 
@@ -64,52 +60,57 @@ const MORE: usize = 256;
 /// Octets of the longest label; above, there are no lengths but compression pointers.
 const LONGEST_LABEL: u8 = 63;
 
-/// A plain query: one question and nothing else but what EDNS or a signature adds.
+/// What a query asks for beside the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Query {
-    /// Octets of its name, without the root label: 0 to 254.
-    pub name_length: usize,
+pub struct Asked {
     /// What it asks for.
     pub query_type: QueryType,
     /// Whether it carries EDNS.
     pub edns: bool,
 }
 
-/// Reads the query that begins with this view; its datagram ends after `length` octets. `None` if it
-/// is not a plain one. `further` goes on with a name as [`last_labels`] does, for the few that have
-/// more labels than [`labels`] goes through.
+/// Reads the query that begins with this view; its datagram ends after `length` octets. Octets of its
+/// name, without the root label: 0 to 254. `None` if it is not a plain query: one question and
+/// nothing else but what EDNS or a signature adds. `further` goes on with a name as [`last_labels`]
+/// does, for the few that have more labels than [`labels`] goes through.
 #[inline(always)]
 #[must_use]
-pub fn query(
+pub fn name_length(
     message: View<'_>,
     length: usize,
     further: impl FnOnce(usize) -> usize,
-) -> Option<Query> {
-    let header = message.header::<Header>(0)?;
-    if !header.is_plain() {
+) -> Option<usize> {
+    if !message.header::<Header>(0)?.is_plain() {
         return None;
     }
-    let mut name_length = forgotten(labels(message, 0), length);
+    let mut name_length = labels(message, 0);
     if name_length & MORE != 0 {
         name_length = further(name_length & !MORE);
     }
-    if name_length >= LONGEST_NAME {
-        return None;
-    }
-    // Behind the root label.
-    let tail_at = NAME + name_length + 1;
-    let tail = message.header::<Tail>(tail_at)?;
-    let additional = tail_at + size_of::<Tail>();
-    if additional > length {
-        return None;
-    }
-    Some(Query {
-        name_length,
+    let name_length = forgotten(name_length, length);
+    let is_whole = name_length < LONGEST_NAME && additional_at(name_length) <= length;
+    is_whole.then_some(name_length)
+}
+
+/// What a plain query asks for whose name has `name_length` octets; its datagram ends after `length`
+/// octets. `None` if the octets are not all there.
+#[inline(always)]
+#[must_use]
+pub fn asked(message: View<'_>, length: usize, name_length: usize) -> Option<Asked> {
+    let additional = additional_at(name_length);
+    let tail = message.header::<Tail>(additional - size_of::<Tail>())?;
+    let edns = message.header::<Header>(0)?.additionals.word() != 0
+        && additional + OPT.len() <= length
+        && message.header::<[u8; 3]>(additional) == Some(&OPT);
+    Some(Asked {
         query_type: QueryType::of(tail.query_type.get()),
-        edns: header.additionals.word() != 0
-            && additional + OPT.len() <= length
-            && message.header::<[u8; 3]>(additional) == Some(&OPT),
+        edns,
     })
+}
+
+/// Where the additional records begin, behind the root label, type and class of the question.
+const fn additional_at(name_length: usize) -> usize {
+    NAME + name_length + 1 + size_of::<Tail>()
 }
 
 /// The last labels of a long name: as [`labels`], which is what `further` does, until the name ends.
@@ -134,19 +135,24 @@ pub fn last_labels(mut length: usize, further: impl Fn(usize) -> usize) -> usize
 #[inline(always)]
 #[must_use]
 pub fn labels(message: View<'_>, mut length: usize) -> usize {
+    let mut label = LONGEST_LABEL;
     for _ in 0..LABELS_AT_A_TIME {
-        let Some(&label) = message.header::<u8>(NAME + length) else {
+        let Some(&next) = message.header::<u8>(NAME + length) else {
             return LONGEST_NAME;
         };
-        if label == 0 {
-            return length;
+        label = next;
+        // One question for the root label and for what is no label.
+        if !(1..=LONGEST_LABEL).contains(&label) {
+            break;
         }
         length += 1 + usize::from(label);
-        if label > LONGEST_LABEL || length >= LONGEST_NAME {
-            return LONGEST_NAME;
-        }
     }
-    length | MORE
+    match label {
+        _ if length >= LONGEST_NAME => LONGEST_NAME,
+        0 => length,
+        1..=LONGEST_LABEL => length | MORE,
+        _ => LONGEST_NAME,
+    }
 }
 
 /// The hash of a query's name of `length` octets, eight at a time. `None` if they are not all there.
@@ -154,13 +160,13 @@ pub fn labels(message: View<'_>, mut length: usize) -> usize {
 #[must_use]
 pub fn name_hash(key: &DerivedKey, message: View<'_>, length: usize) -> Option<u64> {
     let mut hash = hash::name_start(key);
-    let mut done = 0;
-    while done + 8 <= length {
-        let octets = message.header::<[u8; 8]>(NAME + done)?;
+    let (mut at, mut left) = (NAME, length);
+    while left >= 8 {
+        let octets = message.header::<[u8; 8]>(at)?;
         hash = hash::name_step(key, hash, u64::from_le_bytes(*octets));
-        done += 8;
+        at += 8;
+        left -= 8;
     }
-    let left = length - done;
     if left > 0 {
         // The last eight octets up to the name's end, of which the first are done, or belong to the
         // header if the name is that short.

@@ -16,7 +16,7 @@ use dns_lb_ebpf::{
     frame::Frame,
     ipv4::Ipv4Header,
     network::Network as _,
-    udp::UdpHeader,
+    udp::{UDP, UdpHeader},
 };
 
 #[btf_map(name = "floor_backends")]
@@ -92,7 +92,7 @@ fn is_dns(frame: &Frame<'_>) -> bool {
         return false;
     };
     ethernet.ether_type.word() == ethernet::IPV4
-        && ip.is_plain_udp()
+        && ip.plain_protocol() == UDP
         && udp.ports.destination() == 53
 }
 

@@ -132,6 +132,19 @@ impl<'a> Frame<'a> {
         // SAFETY: as in `View::header`; `&mut self` makes this the only reference.
         Some(unsafe { &mut *at })
     }
+
+    /// The header at `offset`, to write, which the frame is known to hold.
+    ///
+    /// # Safety
+    ///
+    /// [`View::header`] has found as many octets there.
+    #[inline(always)]
+    #[must_use]
+    pub const unsafe fn known_header_mut<T: Wire>(&mut self, offset: usize) -> &mut T {
+        let at = self.start.wrapping_add(offset).cast::<T>();
+        // SAFETY: as in `header_mut`.
+        unsafe { &mut *at }
+    }
 }
 
 impl<'a> View<'a> {

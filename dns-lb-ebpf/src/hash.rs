@@ -3,9 +3,12 @@
 //! Addresses and ports are summed up as in NH (Black et al., CRYPTO 1999; RFC 4418, section 5.2.2):
 //! 32-bit words in pairs, a word of the key added to each, the two multiplied to 64 bits, the
 //! products added. Whatever two flows are, at most one key in 2^32 gives them one sum; the products
-//! do not wait for each other, and one is all that IPv4 takes. Without the key nobody can
-//! compute which flows share a slot. Whoever sees which backend answers can find out flow by flow,
-//! as under any hash that keeps flows together.
+//! do not wait for each other, and one is all that IPv4 takes. Unlike in NH, a word and its key keep
+//! their carry, which costs less than to drop it. The proof stays: words that differ, by less than
+//! 2^32, times 2^32 keys for the other word give as many products modulo 2^64.
+//!
+//! Without the key nobody can compute which flows share a slot. Whoever sees which backend answers
+//! can find out flow by flow, as under any hash that keeps flows together.
 //!
 //! The VIP is left out. It is the same for all flows of most services, and where it is not, flows
 //! that differ in it alone do no harm in sharing a slot.
@@ -35,8 +38,8 @@ pub const fn flow_sum_of_words(key: &DerivedKey, address: [u32; 4], ports: u32) 
 /// One pair of NH, under the key's words at `at` and after it.
 #[inline(always)]
 const fn product(key: &DerivedKey, at: usize, first: u32, second: u32) -> u64 {
-    let first = first.wrapping_add(key.flow[at]) as u64;
-    let second = second.wrapping_add(key.flow[at + 1]) as u64;
+    let first = first as u64 + key.flow[at] as u64;
+    let second = second as u64 + key.flow[at + 1] as u64;
     first.wrapping_mul(second)
 }
 
@@ -71,8 +74,8 @@ pub const fn name_step(key: &DerivedKey, hash: u64, octets: u64) -> u64 {
     hash ^ (hash >> 32)
 }
 
-/// Where a name goes that its first backends have no room for: the hash for a further attempt, the
-/// first of which is 1.
+/// Where a name goes that its first backends have no room for: the hash for an attempt, of which the
+/// first, the name's own, is 0.
 #[inline(always)]
 #[must_use]
 pub const fn name_attempt(key: &DerivedKey, hash: u64, attempt: u64) -> u64 {

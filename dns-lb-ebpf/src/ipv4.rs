@@ -8,6 +8,7 @@ use crate::{
     icmp::{ICMP, IcmpHeader},
     network::{Address, Contents, Network, Shape},
     steer::Steps,
+    tcp::TCP,
     udp::UDP,
 };
 
@@ -71,12 +72,17 @@ impl Network for Ipv4Header {
     }
 
     #[inline(always)]
-    fn is_plain_udp(&self) -> bool {
+    fn plain_protocol(&self) -> u8 {
         let [high, low] = FRAGMENT.to_be_bytes();
         let looked_at = u32::from_ne_bytes([high, low, 0, 0xff]);
-        let wanted = u32::from_ne_bytes([0, 0, 0, UDP]);
-        let word = u32::from_ne_bytes(self.fragment_hops_protocol);
-        self.version_ihl == 0x45 && word & looked_at == wanted
+        let word = u32::from_ne_bytes(self.fragment_hops_protocol) & looked_at;
+        const PLAIN_UDP: u32 = u32::from_ne_bytes([0, 0, 0, UDP]);
+        const PLAIN_TCP: u32 = u32::from_ne_bytes([0, 0, 0, TCP]);
+        match word {
+            PLAIN_UDP if self.version_ihl == 0x45 => UDP,
+            PLAIN_TCP if self.version_ihl == 0x45 => TCP,
+            _ => 0,
+        }
     }
 
     #[inline(always)]
@@ -106,7 +112,7 @@ impl Network for Ipv4Header {
             _ => self.identification.get().into(),
         };
         let [_, _, _, protocol] = self.fragment_hops_protocol;
-        Contents::new(shape, protocol, at + length, identification)
+        Contents::new(shape, protocol, at + length, identification).forgotten(at)
     }
 
     #[inline(always)]

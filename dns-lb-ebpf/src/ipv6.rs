@@ -8,7 +8,6 @@ use crate::{
     icmp::{ICMPV6, IcmpHeader},
     network::{Address, Contents, Network, Shape},
     steer::Steps,
-    udp::UDP,
 };
 
 /// The fixed header: 40 octets. Extension headers may follow.
@@ -66,8 +65,11 @@ impl Network for Ipv6Header {
     }
 
     #[inline(always)]
-    fn is_plain_udp(&self) -> bool {
-        self.version_class_flow[0] >> 4 == 6 && self.next_header == UDP
+    fn plain_protocol(&self) -> u8 {
+        match self.version_class_flow[0] >> 4 {
+            6 => self.next_header,
+            _ => HOP_BY_HOP,
+        }
     }
 
     #[inline(always)]

@@ -5,41 +5,31 @@
 mod maps;
 mod steps;
 
-use aya_ebpf::{macros::xdp, programs::XdpContext};
+use aya_ebpf::{bindings::xdp_md, macros::xdp, programs::XdpContext};
 use aya_log_ebpf::warn;
-use dns_lb_common::{Ending, EndingCounters, Explanation, QueryCounters, ServiceCounters};
+use dns_lb_common::{Ending, EndingCounters, Explanation};
 use dns_lb_ebpf::{
     frame::Frame,
-    steer::{self, Kind, Maps as _, Verdict},
+    steer::{self, Maps as _, Verdict},
 };
 
-use maps::{BACKEND_COUNTERS, KernelMaps, SERVICE_COUNTERS, explanation};
+use maps::{BACKEND_COUNTERS, KernelMaps, SERVICE_COUNTERS};
 
 /// Entry point: every frame that an attached interface receives.
 #[xdp(frags)]
 fn dns_lb(ctx: XdpContext) -> u32 {
-    // SAFETY: both are the context's own; the verifier checks each access against them.
-    let mut frame = unsafe { Frame::new(ctx.data() as *mut u8, ctx.data_end() as *mut u8) };
-    let bytes = frame.view().len();
-    let maps = KernelMaps { ctx: ctx.ctx };
-    let verdict = steer::steer(&maps, &mut frame, ingress(&ctx)).forgotten(bytes);
-    match explanation(&ctx) {
-        // SAFETY: it lies within the frame's metadata, which nothing else refers to while the program
-        // runs; any octets are a value.
-        Some(explanation) => explain(unsafe { &mut *explanation }, verdict),
-        None => count(&maps, verdict, bytes),
-    }
-    verdict.ending().action() as u32
+    steer::steer(&KernelMaps { ctx: ctx.ctx }, &mut frame(ctx.ctx)) as u32
 }
 
-/// Index of the interface that the frame came in by.
+/// The context's frame.
 #[inline(always)]
-fn ingress(ctx: &XdpContext) -> u32 {
-    // SAFETY: the context is valid while the program runs; the verifier rewrites this field.
-    unsafe { (*ctx.ctx).ingress_ifindex }
+fn frame<'a>(ctx: *mut xdp_md) -> Frame<'a> {
+    let ctx = XdpContext::new(ctx);
+    // SAFETY: both are the context's own; the verifier checks each access against them.
+    unsafe { Frame::new(ctx.data() as *mut u8, ctx.data_end() as *mut u8) }
 }
 
-/// The one exit: counts the packet for its service and its backend.
+/// Counts a packet for its service and its backend.
 #[inline(always)]
 fn count(maps: &KernelMaps, verdict: Verdict, first_buffer: usize) {
     let Some(counters) = SERVICE_COUNTERS.get_ptr_mut(u32::from(verdict.service())) else {
@@ -55,43 +45,16 @@ fn count(maps: &KernelMaps, verdict: Verdict, first_buffer: usize) {
         }
         return;
     }
-    let mut bytes = first_buffer;
-    if verdict.has_more_to_count() {
-        if verdict.is_in_several_buffers() {
-            bytes = maps.frame_length();
-        }
-        count_kind(counters, verdict.kind());
-    }
+    let bytes = match verdict.is_in_several_buffers() {
+        true => maps.frame_length(),
+        false => first_buffer,
+    };
     counters.bytes += bytes as u64;
     if let Some(counters) = BACKEND_COUNTERS.get_ptr_mut(u32::from(verdict.backend())) {
         // SAFETY: as above.
         let counters = unsafe { &mut *counters };
         counters.packets += 1;
         counters.bytes += bytes as u64;
-    }
-}
-
-/// Counts what is known of a packet beside its ending.
-#[inline(always)]
-fn count_kind(counters: &mut ServiceCounters, kind: Kind) {
-    if kind.is_tcp() {
-        counters.tcp_packets += 1;
-        if kind == Kind::OPENING {
-            counters.tcp_connections += 1;
-        }
-        return;
-    }
-    const PLACES: usize = size_of::<QueryCounters>() / 8;
-    let place = kind.query_place();
-    if place < PLACES {
-        let first = (&raw mut counters.queries).cast::<u64>();
-        // SAFETY: `QueryCounters` is `repr(C)` with `PLACES` u64s.
-        let counter = unsafe { first.add(place) };
-        // SAFETY: it lies in `counters`, which is borrowed mutably.
-        unsafe { *counter += 1 };
-    }
-    if kind.has_edns() {
-        counters.queries.edns += 1;
     }
 }
 
@@ -124,7 +87,7 @@ fn explain(explanation: &mut Explanation, verdict: Verdict) {
 extern "C" fn log_unknown_backend(packets: u64) -> u64 {
     if packets.is_power_of_two() {
         // The macro asks for a context and makes nothing of it.
-        warn!((), "a steering table names a backend that does not exist");
+        warn!((), "no such backend");
     }
     0
 }

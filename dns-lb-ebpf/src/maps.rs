@@ -11,7 +11,9 @@ use dns_lb_common::{
     Backend, BackendCounters, Control, Explanation, FlowKey, FragmentKey, Pinned, ServiceCounters,
     SteeringTable, VipSlot,
 };
-use dns_lb_ebpf::steer::Maps;
+use dns_lb_ebpf::steer::{Kind, Maps, Verdict};
+
+use crate::{count, explain};
 
 // The sizes of these maps are set when the program is loaded: `dns_lb::datapath` knows how many
 // services and backends the configuration has.
@@ -39,14 +41,6 @@ static EGRESS: DevMap<64> = DevMap::new();
 /// The maps of this program, for one frame.
 pub(crate) struct KernelMaps {
     pub(crate) ctx: *mut xdp_md,
-}
-
-impl KernelMaps {
-    /// Whether the frame is only to be explained: then nothing is counted and nothing remembered.
-    #[inline(always)]
-    fn explains(&self) -> bool {
-        explanation(&XdpContext::new(self.ctx)).is_some()
-    }
 }
 
 /// The frame's metadata, if they ask for an explanation. A program that runs before this one may
@@ -168,6 +162,41 @@ impl Maps for KernelMaps {
     fn frame_length(&self) -> usize {
         // SAFETY: the context is the one that the kernel gave to the program.
         unsafe { bpf_xdp_get_buff_len(self.ctx) as usize }
+    }
+
+    #[inline(always)]
+    fn ingress(&self) -> u32 {
+        // SAFETY: the context is valid while the program runs; the verifier rewrites this field.
+        unsafe { (*self.ctx).ingress_ifindex }
+    }
+
+    #[inline(always)]
+    fn explains(&self) -> bool {
+        explanation(&XdpContext::new(self.ctx)).is_some()
+    }
+
+    #[inline(always)]
+    fn count_kind(&self, service: u16, kind: Kind) {
+        if !self.explains()
+            && let Some(counters) = SERVICE_COUNTERS.get_ptr_mut(u32::from(service))
+        {
+            // SAFETY: as in `advance_cursor`.
+            kind.count(unsafe { &mut *counters });
+        }
+    }
+
+    #[inline(always)]
+    fn count(&self, verdict: Verdict, first_buffer: usize) {
+        count(self, verdict, first_buffer);
+    }
+
+    #[inline(always)]
+    fn explain(&self, verdict: Verdict) {
+        if let Some(explanation) = explanation(&XdpContext::new(self.ctx)) {
+            // SAFETY: it lies within the frame's metadata, which nothing else refers to while the
+            // program runs; any octets are a value.
+            explain(unsafe { &mut *explanation }, verdict);
+        }
     }
 
     #[inline(always)]

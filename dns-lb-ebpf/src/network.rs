@@ -3,7 +3,7 @@
 use dns_lb_common::DerivedKey;
 
 use crate::{
-    frame::{View, Wire},
+    frame::{self, View, Wire},
     icmp::IcmpHeader,
     steer::Steps,
 };
@@ -34,9 +34,9 @@ pub trait Network: Wire {
     /// Whether a message of its ICMP is an error about a packet that it quotes.
     fn is_error(icmp: &IcmpHeader) -> bool;
 
-    /// Whether the header is as short as can be, the datagram not a fragment, and a UDP header is
-    /// what follows.
-    fn is_plain_udp(&self) -> bool;
+    /// Number of the transport protocol whose header follows, if this one is as short as can be and
+    /// the datagram not a fragment; else one that is neither UDP's nor TCP's.
+    fn plain_protocol(&self) -> u8;
 
     /// Sender.
     fn source(&self) -> Self::Address;
@@ -115,6 +115,13 @@ impl Contents {
     #[must_use]
     pub const fn unknown(shape: Shape) -> Self {
         Self::new(shape, 0, 0, 0)
+    }
+
+    /// The same contents, [forgotten](frame::forgotten).
+    #[inline(always)]
+    #[must_use]
+    pub fn forgotten(self, unknown: usize) -> Self {
+        Self(frame::forgotten(self.0 as usize, unknown) as u64)
     }
 
     /// As a register holds it.

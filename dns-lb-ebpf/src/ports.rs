@@ -25,7 +25,8 @@ impl Ports {
     #[inline(always)]
     #[must_use]
     pub const fn destination(self) -> u16 {
-        u32::from_be_bytes(self.0) as u16
+        let [_, _, a, b] = self.0;
+        u16::from_be_bytes([a, b])
     }
 
     /// Those of the packets that go the other way.

@@ -5,11 +5,11 @@
 //! bound here, and results travel as words. What Rust makes of an enum with data, `Option`
 //! included, is refused in a signature.
 
-use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
-use dns_lb_common::{DerivedKey, Ending, FlowKey, VipSlot};
+use aya_ebpf::bindings::xdp_md;
+use dns_lb_common::{Action, DerivedKey, Ending, FlowKey, VipSlot};
 use dns_lb_ebpf::{
     dns,
-    frame::{Frame, View},
+    frame::{Frame, View, opaque},
     icmp::ICMP,
     ipv4::Ipv4Header,
     ipv6::{self, Ipv6Header},
@@ -17,7 +17,7 @@ use dns_lb_ebpf::{
     steer::{self, Packet, Payload, Query, Segment, Steps, Verdict},
 };
 
-use crate::maps::KernelMaps;
+use crate::{frame, maps::KernelMaps};
 
 /// Offsets in a frame: headers that are looked behind end well below this one.
 const OFFSETS: u64 = 0x7fff;
@@ -26,6 +26,14 @@ const OFFSETS: u64 = 0x7fff;
 const NOTHING: u64 = Verdict::unclaimed(Ending::NotService).to_word();
 
 impl Steps for KernelMaps {
+    /// Not a function of its own, but it starts afresh: what the verifier knows of the frame differs
+    /// with the check that the frame was found unusual by.
+    #[inline(always)]
+    fn unusual(&self, _: &mut Frame<'_>) -> Action {
+        let ctx = opaque(self.ctx as u64) as *mut xdp_md;
+        steer::steer_unusual(&maps(ctx), &mut frame(ctx))
+    }
+
     #[inline(always)]
     fn datagram<N: Network>(&self, _: View<'_>, at: usize) -> Verdict {
         let datagram = match N::ICMP {
@@ -52,9 +60,9 @@ impl Steps for KernelMaps {
     }
 
     #[inline(always)]
-    fn query(&self, key: &DerivedKey, _: View<'_>, payload: Payload) -> Query {
+    fn query(&self, key: &DerivedKey, _: View<'_>, payload: Payload, counts: bool) -> Query {
         let place = (payload.end as u64) << 32 | payload.at as u64;
-        Query::from_word(query(self.ctx, key, place))
+        Query::from_word(query(self.ctx, key, place, counts.into()))
     }
 
     #[inline(always)]
@@ -73,8 +81,8 @@ impl Steps for KernelMaps {
     }
 
     #[inline(always)]
-    fn take_turn(&self, slot: &VipSlot, name: u64, window: u64) -> Verdict {
-        verdict(take_turn(self.ctx, slot, name, window))
+    fn take_turn(&self, slot: &VipSlot, query: Query, window: u64, attempt: u64) -> Verdict {
+        verdict(take_turn(self.ctx, slot, query.to_word(), window, attempt))
     }
 
     #[inline(always)]
@@ -157,12 +165,13 @@ extern "C" fn by_policy(ctx: *mut xdp_md, slot: *const VipSlot, payload: u64, su
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn query(ctx: *mut xdp_md, key: *const DerivedKey, payload: u64) -> u64 {
+extern "C" fn query(ctx: *mut xdp_md, key: *const DerivedKey, payload: u64, counts: u64) -> u64 {
     // SAFETY: null or in the entry of a map, which stays as long as the program runs.
     let Some(key) = (unsafe { key.as_ref() }) else {
         return Query::NONE.to_word();
     };
-    steer::read_query(&maps(ctx), key, frame(ctx).into_view(), place(payload)).to_word()
+    let frame = frame(ctx).into_view();
+    steer::read_query(&maps(ctx), key, frame, place(payload), counts != 0).to_word()
 }
 
 #[inline(never)]
@@ -193,13 +202,19 @@ extern "C" fn bounded(ctx: *mut xdp_md, slot: *const VipSlot, query: u64) -> u64
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn take_turn(ctx: *mut xdp_md, slot: *const VipSlot, name: u64, window: u64) -> u64 {
+extern "C" fn take_turn(
+    ctx: *mut xdp_md,
+    slot: *const VipSlot,
+    query: u64,
+    window: u64,
+    attempt: u64,
+) -> u64 {
     // SAFETY: as in `by_policy`.
     let Some(slot) = (unsafe { slot.as_ref() }) else {
         return NOTHING;
     };
     let maps = maps(ctx);
-    steer::take_turn(&maps, slot, name, window).to_word()
+    steer::take_turn(&maps, slot, Query::from_word(query), window, attempt).to_word()
 }
 
 #[inline(never)]
@@ -254,14 +269,6 @@ extern "C" fn spend_hop(ctx: *mut xdp_md) -> u64 {
 #[inline(always)]
 const fn maps(ctx: *mut xdp_md) -> KernelMaps {
     KernelMaps { ctx }
-}
-
-/// The context's frame.
-#[inline(always)]
-fn frame<'a>(ctx: *mut xdp_md) -> Frame<'a> {
-    let ctx = XdpContext::new(ctx);
-    // SAFETY: both are the context's own; the verifier checks each access against them.
-    unsafe { Frame::new(ctx.data() as *mut u8, ctx.data_end() as *mut u8) }
 }
 
 /// Where a payload lies, from one register.

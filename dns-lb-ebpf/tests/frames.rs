@@ -8,7 +8,7 @@ use dns_lb_common::{
 };
 use dns_lb_ebpf::{
     frame::Frame,
-    steer::{Maps, Steps, Verdict, steer},
+    steer::{Kind, Maps, Steps, Verdict, steer},
     tcp::TCP,
     udp::UDP,
 };
@@ -29,6 +29,8 @@ struct OneBackend {
     cursor: Cell<u64>,
     /// Octets of the frame.
     length: Cell<usize>,
+    /// What was counted.
+    verdict: Cell<Option<Verdict>>,
 }
 
 impl OneBackend {
@@ -86,6 +88,7 @@ impl OneBackend {
             },
             cursor: Cell::new(0),
             length: Cell::new(0),
+            verdict: Cell::new(None),
         }
     }
 }
@@ -137,6 +140,27 @@ impl Maps for OneBackend {
         self.length.get()
     }
 
+    fn ingress(&self) -> u32 {
+        INGRESS
+    }
+
+    fn explains(&self) -> bool {
+        false
+    }
+
+    fn count_kind(&self, service: u16, _: Kind) {
+        assert_eq!(service, 1);
+    }
+
+    fn count(&self, verdict: Verdict, first_buffer: usize) {
+        assert_eq!(first_buffer, self.length.get());
+        assert_eq!(self.verdict.replace(Some(verdict)), None, "counted twice");
+    }
+
+    fn explain(&self, _: Verdict) {
+        unreachable!("nobody has asked");
+    }
+
     fn redirect(&self, _: u16) -> bool {
         unreachable!("the backend is on the ingress interface")
     }
@@ -148,7 +172,9 @@ fn run(octets: &[u8]) -> (Verdict, Vec<u8>) {
     let maps = OneBackend::new();
     maps.length.set(octets.len());
     let mut frame = octets.to_vec();
-    let verdict = steer(&maps, &mut Frame::from_slice(&mut frame), INGRESS);
+    let action = steer(&maps, &mut Frame::from_slice(&mut frame));
+    let verdict = maps.verdict.get().expect("not counted");
+    assert_eq!(action, verdict.ending().action());
     (verdict, frame)
 }
 

@@ -1,6 +1,6 @@
 //! The last step: the frame gets the addresses of its backend.
 
-use dns_lb_common::{Control, Egress, Ending};
+use dns_lb_common::{Backend, Egress, Ending};
 
 use super::{Steps, Verdict};
 use crate::{
@@ -16,18 +16,13 @@ use crate::{
 pub(super) fn forward<M: Steps>(
     maps: &M,
     frame: &mut Frame<'_>,
-    ingress: u32,
-    control: &Control,
+    backend: &Backend,
     verdict: Verdict,
 ) -> Verdict {
-    let base = control.live_bank().backend_base;
-    let backend = maps.backend(base.wrapping_add(u32::from(verdict.backend())));
-    let Some(backend) = backend else {
-        return verdict.instead(Ending::UnknownBackend);
-    };
     // Only entries of backends on the link have an interface.
     let mut ending = Ending::Transmitted;
-    if backend.ifindex != ingress || verdict.has_local() {
+    let is_elsewhere = backend.ifindex != maps.ingress();
+    if is_elsewhere || verdict.has_local() {
         if backend.egress == Egress::Local as u8 {
             return verdict.ending_as(Ending::Delivered);
         }
@@ -39,14 +34,14 @@ pub(super) fn forward<M: Steps>(
         if verdict.has_local() && !maps.spend_hop(frame.reborrow()) {
             return verdict.instead(Ending::HopLimit);
         }
-        if backend.ifindex != ingress {
+        if is_elsewhere {
             if !maps.redirect(backend.devmap_key) {
                 return verdict.instead(Ending::UnknownBackend);
             }
             ending = Ending::Redirected;
         }
     }
-    // The frame was long enough for this header before; the verifier wants to see it again.
+    // It was long enough for this header before; the verifier wants to see it again.
     let Some(ethernet) = frame.header_mut::<EthernetHeader>(0) else {
         return verdict.instead(Ending::UnknownBackend);
     };

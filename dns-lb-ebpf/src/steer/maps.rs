@@ -1,16 +1,16 @@
 //! What the choice asks of the maps.
 
 use dns_lb_common::{
-    Backend, Control, DerivedKey, FlowKey, FragmentKey, Pinned, SteeringTable, VipSlot,
+    Action, Backend, Control, DerivedKey, FlowKey, FragmentKey, Pinned, SteeringTable, VipSlot,
 };
 
 use super::{
-    Payload, Verdict, by_policy,
+    Kind, Payload, Verdict, by_policy,
     forward::spend_hop,
-    is_from_peer,
     name::{Query, choose_bounded, read_query, take_turn},
     stateful::{Segment, choose_connection},
-    unusual::{Packet, datagram, fragment, transport},
+    steer_unusual,
+    unusual::{Packet, datagram, fragment, is_from_peer, transport},
 };
 use crate::{
     dns,
@@ -49,6 +49,16 @@ pub trait Maps: Sized {
     fn collect(&self, key: &FragmentKey, pinned: Pinned);
     /// Octets of the frame in all of its buffers.
     fn frame_length(&self) -> usize;
+    /// Index of the interface that the frame came in by.
+    fn ingress(&self) -> u32;
+    /// Whether the frame is only to be explained: then nothing is counted and nothing remembered.
+    fn explains(&self) -> bool;
+    /// Counts a packet of a service, which a backend has, by its kind.
+    fn count_kind(&self, service: u16, kind: Kind);
+    /// Counts a frame, of which the first buffer has this many octets.
+    fn count(&self, verdict: Verdict, first_buffer: usize);
+    /// Says what becomes of the frame that is to be explained.
+    fn explain(&self, verdict: Verdict);
     /// Asks the kernel to send the frame out of another interface; false if the devmap has none.
     fn redirect(&self, devmap_key: u16) -> bool;
 }
@@ -58,6 +68,10 @@ pub trait Maps: Sized {
 /// with (global functions, `Documentation/bpf/verifier.rst`); inlined, each of its many ways through
 /// would be followed to the end of the program.
 pub trait Steps: Maps {
+    /// Decides for a frame that is not plain: [`steer_unusual`].
+    fn unusual(&self, frame: &mut Frame<'_>) -> Action {
+        steer_unusual(self, frame)
+    }
     /// Chooses for the datagram at `at`: [`datagram`].
     fn datagram<N: Network>(&self, frame: View<'_>, at: usize) -> Verdict {
         datagram::<N, Self>(self, frame, at)
@@ -75,8 +89,8 @@ pub trait Steps: Maps {
         by_policy(self, frame, slot, payload, sum)
     }
     /// Reads a query: [`read_query`].
-    fn query(&self, key: &DerivedKey, frame: View<'_>, payload: Payload) -> Query {
-        read_query(self, key, frame, payload)
+    fn query(&self, key: &DerivedKey, frame: View<'_>, payload: Payload, counts: bool) -> Query {
+        read_query(self, key, frame, payload, counts)
     }
     /// Goes on with the name of the query at `at`: [`dns::labels`].
     fn labels(&self, frame: View<'_>, at: usize, length: usize) -> usize {
@@ -91,8 +105,8 @@ pub trait Steps: Maps {
         choose_bounded(self, slot, query)
     }
     /// Tries one of a name's backends under a bounded load: [`take_turn`].
-    fn take_turn(&self, slot: &VipSlot, name: u64, window: u64) -> Verdict {
-        take_turn(self, slot, name, window)
+    fn take_turn(&self, slot: &VipSlot, query: Query, window: u64, attempt: u64) -> Verdict {
+        take_turn(self, slot, query, window, attempt)
     }
     /// Chooses for a TCP segment: [`choose_connection`].
     fn connection(&self, key: &FlowKey, slot: &VipSlot, segment: Segment) -> Verdict {

@@ -2,7 +2,7 @@
 
 use dns_lb_common::{DerivedKey, Ending, NO_BACKEND, NO_SERVICE, VipSlot};
 
-use super::{Kind, Payload, Steps, Verdict, by_slot};
+use super::{Kind, Payload, Steps, Verdict, choose::by_slot};
 use crate::{dns, frame::View, hash};
 
 /// Backends that are tried for a name before its first one takes the query beyond its limit. If a
@@ -50,7 +50,8 @@ impl Query {
     }
 }
 
-/// Reads the query that is the payload of a datagram.
+/// Reads the query that is the payload of a datagram. Only if it `counts`, its [`Kind`] says what it
+/// asks for beside the name.
 #[inline(always)]
 #[must_use]
 pub fn read_query<M: Steps>(
@@ -58,20 +59,20 @@ pub fn read_query<M: Steps>(
     key: &DerivedKey,
     frame: View<'_>,
     payload: Payload,
+    counts: bool,
 ) -> Query {
     let message = frame.skip(payload.at);
     let length = payload.end - payload.at;
     let further = |done| maps.last_labels(frame, payload.at, done);
-    let Some(query) = dns::query(message, length, further) else {
-        return Query::NONE;
-    };
-    match dns::name_hash(key, message, query.name_length) {
-        Some(name) => {
-            let kind = Kind::query(query.query_type, query.edns);
-            Query((name & !0xff) | u64::from(kind.octet()))
-        }
-        None => Query::NONE,
-    }
+    let query = dns::name_length(message, length, further).and_then(|name_length| {
+        let name = dns::name_hash(key, message, name_length)?;
+        let kind = match counts {
+            true => Kind::query(dns::asked(message, length, name_length)?),
+            false => Kind::QUERY,
+        };
+        Some(Query((name & !0xff) | u64::from(kind.octet())))
+    });
+    query.unwrap_or(Query::NONE)
 }
 
 /// Chooses the backend of a name, or of those that come after it for this name the first that is
@@ -79,35 +80,37 @@ pub fn read_query<M: Steps>(
 #[inline(always)]
 #[must_use]
 pub fn choose_bounded<M: Steps>(maps: &M, slot: &VipSlot, query: Query) -> Verdict {
-    let Some(control) = maps.control() else {
-        return Verdict::of_service(Ending::UnknownBackend, slot);
-    };
     let window = maps.advance_cursor(slot.service) >> (slot.window_shift & 63);
-    let mut name = query.name();
-    for attempt in 1..=MOST_ATTEMPTS {
-        let verdict = maps.take_turn(slot, name, window);
+    for attempt in 0..MOST_ATTEMPTS {
+        let verdict = maps.take_turn(slot, query, window, attempt);
         if verdict.service() != NO_SERVICE {
             return verdict;
         }
-        name = hash::name_attempt(&control.derived_key, query.name(), attempt);
     }
     by_slot(maps, slot, hash::slot(query.name()))
 }
 
-/// Chooses the backend that the table has for the hash of a name, unless it is at its limit: then
-/// the verdict is of no service.
+/// Chooses the backend that the table has for an attempt at a name, of which the first is 0, unless it
+/// is at its limit: then the verdict is of no service.
 #[inline(always)]
 #[must_use]
-pub fn take_turn<M: Steps>(maps: &M, slot: &VipSlot, name: u64, window: u64) -> Verdict {
+pub fn take_turn<M: Steps>(
+    maps: &M,
+    slot: &VipSlot,
+    query: Query,
+    window: u64,
+    attempt: u64,
+) -> Verdict {
+    let Some(control) = maps.control() else {
+        return Verdict::of_service(Ending::UnknownBackend, slot);
+    };
+    let name = hash::name_attempt(&control.derived_key, query.name(), attempt);
     let verdict = by_slot(maps, slot, hash::slot(name));
     if verdict.backend() == NO_BACKEND {
         return verdict;
     }
-    let backend = maps.control().and_then(|control| {
-        let base = control.live_bank().backend_base;
-        maps.backend(base.wrapping_add(u32::from(verdict.backend())))
-    });
-    match backend {
+    let base = control.live_bank().backend_base;
+    match maps.backend(base.wrapping_add(u32::from(verdict.backend()))) {
         None => verdict.instead(Ending::UnknownBackend),
         Some(backend) if maps.has_turn(verdict.backend(), window, backend.window_limit) => verdict,
         Some(_) => Verdict::unclaimed(Ending::NotService),

@@ -9,7 +9,7 @@ use dns_lb_common::{
     Egress, Ending, FlowKey, FragmentKey, NO_BACKEND, NO_SERVICE, Origin, Pinned, VipSlot,
 };
 
-use super::{Kind, Steps, Verdict, by_slot};
+use super::{Kind, Steps, Verdict, choose::by_slot};
 
 /// A TCP segment, as far as the choice depends on it beside its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,23 +56,29 @@ pub fn choose_connection<M: Steps>(
     slot: &VipSlot,
     segment: Segment,
 ) -> Verdict {
-    let kind = match (segment.counts, segment.opens) {
-        (false, _) => Kind::NONE,
-        (true, true) => Kind::OPENING,
-        (true, false) => Kind::SEGMENT,
-    };
+    let verdict = find_connection(maps, key, slot, segment);
+    if segment.counts && verdict.backend() != NO_BACKEND {
+        let kind = match segment.opens {
+            true => Kind::OPENING,
+            false => Kind::SEGMENT,
+        };
+        maps.count_kind(slot.service, kind);
+    }
+    verdict
+}
+
+#[inline(always)]
+fn find_connection<M: Steps>(maps: &M, key: &FlowKey, slot: &VipSlot, segment: Segment) -> Verdict {
     let pinned = maps.established(key);
     if pinned.service == slot.service && holds(maps, pinned) {
-        let verdict = Verdict::chosen(slot, pinned.backend);
-        return verdict.by(Origin::Established).of_kind(kind);
+        return Verdict::chosen(slot, pinned.backend).by(Origin::Established);
     }
     let pinned = maps.pending(key);
     if pinned.service == slot.service && holds(maps, pinned) {
         if segment.counts && !segment.opens {
             maps.establish(key, pinned);
         }
-        let verdict = Verdict::chosen(slot, pinned.backend);
-        return verdict.by(Origin::Pending).of_kind(kind);
+        return Verdict::chosen(slot, pinned.backend).by(Origin::Pending);
     }
     let verdict = by_slot(maps, slot, segment.table_slot);
     if segment.counts
@@ -80,10 +86,7 @@ pub fn choose_connection<M: Steps>(
     {
         maps.await_more(key, pinned);
     }
-    match verdict.backend() {
-        NO_BACKEND => verdict,
-        _ => verdict.of_kind(kind),
-    }
+    verdict
 }
 
 /// The backend that a fragment's datagram has already; none if it is no longer there. The service is

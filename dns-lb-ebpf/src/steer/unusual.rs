@@ -2,16 +2,19 @@
 //! errors, and what is malformed.
 
 use dns_lb_common::{
-    Control, Ending, FlowKey, FragmentKey, NO_BACKEND, NO_SERVICE, Policy, VipKey, VipSlot,
+    Control, Ending, FlowKey, FragmentKey, HAS_LOCAL, NO_BACKEND, NO_SERVICE, Policy, VipKey,
+    VipSlot,
 };
 
 use super::{
-    Payload, Segment, Steps, Verdict, by_slot, find_vip, hashed_ports, is_already_steered,
+    Aligned, Payload, Segment, Steps, Verdict,
+    choose::{by_slot, hashed_ports},
+    find_vip,
     stateful::{find_datagram, remember_datagram},
 };
 use crate::{
-    ethernet,
-    frame::View,
+    ethernet::{self, EthernetHeader},
+    frame::{View, forgotten},
     hash,
     icmp::{ICMP, IcmpHeader},
     ipv4::Ipv4Header,
@@ -25,9 +28,13 @@ use crate::{
 /// Chooses a backend for any frame.
 #[inline(always)]
 pub(super) fn unusual<M: Steps>(maps: &M, frame: View<'_>) -> Verdict {
-    match ethernet::payload(frame) {
-        Some((ethernet::IPV4, at)) => maps.datagram::<Ipv4Header>(frame, at),
-        Some((ethernet::IPV6, at)) => maps.datagram::<Ipv6Header>(frame, at),
+    let Some((ether_type, at)) = ethernet::payload(frame) else {
+        return Verdict::unclaimed(Ending::NotIp);
+    };
+    let at = forgotten(at, frame.len());
+    match ether_type {
+        ethernet::IPV4 => maps.datagram::<Ipv4Header>(frame, at),
+        ethernet::IPV6 => maps.datagram::<Ipv6Header>(frame, at),
         _ => Verdict::unclaimed(Ending::NotIp),
     }
 }
@@ -198,6 +205,9 @@ pub fn transport<M: Steps>(
     if is_already_steered(maps, frame, slot) {
         return Verdict::of_service(Ending::AlreadySteered, slot);
     }
+    let contents = contents.forgotten(frame.len());
+    let (at, protocol) = (contents.at(), contents.protocol());
+    let opens = forgotten(usize::from(opens), frame.len()) != 0;
     let is_fragment = contents.shape() != Shape::Whole && !packet.is_quoted;
     let verdict = match protocol {
         UDP if is_fragment => maps.fragment(packet, slot, NO_BACKEND),
@@ -206,7 +216,7 @@ pub fn transport<M: Steps>(
                 at: at + UdpHeader::LENGTH,
                 end: end.min(frame.len()),
             };
-            let ports = hashed_ports(slot, ports);
+            let ports = hashed_ports(Policy::from_wire(slot.policy), ports);
             maps.by_policy(frame, slot, payload, packet.sum(control, ports))
         }
         _ if is_fragment && ports == Ports::NONE => maps.fragment(packet, slot, NO_BACKEND),
@@ -218,7 +228,24 @@ pub fn transport<M: Steps>(
             }
         }
     };
-    verdict.in_several_buffers(several_buffers)
+    verdict.in_several_buffers(several_buffers).of_local(slot)
+}
+
+/// Whether another balancer has sent the frame here for a backend on this host.
+#[inline(always)]
+fn is_already_steered<M: Steps>(maps: &M, frame: View<'_>, slot: &VipSlot) -> bool {
+    slot.flags & HAS_LOCAL != 0 && maps.is_from_peer(frame)
+}
+
+/// Whether the frame's sender is another balancer.
+#[inline(always)]
+#[must_use]
+pub fn is_from_peer<M: Steps>(maps: &M, frame: View<'_>) -> bool {
+    let (Some(ethernet), Some(control)) = (frame.header::<EthernetHeader>(0), maps.control())
+    else {
+        return false;
+    };
+    find_vip(maps, control.live_bank(), &VipKey::peer(ethernet.source)).is_some()
 }
 
 /// The end of a packet whose headers go beyond the first buffer: if the frame does too, it is not
@@ -242,7 +269,8 @@ fn by_flow<M: Steps>(
     ports: Ports,
     opens: bool,
 ) -> Verdict {
-    let table_slot = hash::slot(packet.sum(control, hashed_ports(slot, ports)));
+    let table_slot =
+        hash::slot(packet.sum(control, hashed_ports(Policy::from_wire(slot.policy), ports)));
     if packet.contents.protocol() != TCP {
         return by_slot(maps, slot, table_slot);
     }
@@ -303,8 +331,3 @@ impl Packet {
         }
     }
 }
-
-/// Something on the stack that is written eight octets at a time: the verifier wants them aligned
-/// there.
-#[repr(align(8))]
-struct Aligned<T>(T);

@@ -2,9 +2,7 @@
 
 use core::fmt;
 
-use dns_lb_common::{
-    Action, Ending, HAS_LOCAL, NO_BACKEND, NO_SERVICE, Origin, QueryType, VipSlot,
-};
+use dns_lb_common::{Action, Ending, HAS_LOCAL, NO_BACKEND, NO_SERVICE, Origin, VipSlot};
 
 use crate::frame;
 
@@ -13,8 +11,7 @@ use crate::frame;
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Verdict(u64);
 
-// From the lowest octet: ending, kind, origin, flags; then service and backend, 16 bits each.
-const KIND: u32 = 8;
+// From the lowest octet: ending, nothing, origin, flags; then service and backend, 16 bits each.
 const ORIGIN: u32 = 16;
 const FLAGS: u32 = 24;
 const SERVICE: u32 = 32;
@@ -28,10 +25,6 @@ const LOCAL: u64 = (HAS_LOCAL as u64) << FLAGS;
 const _: () = assert!(LOCAL & SEVERAL_BUFFERS == 0 && NO_SERVICE == 0 && NO_BACKEND == 0);
 
 impl Verdict {
-    /// No verdict yet: the packet is to be looked at more closely. No packet without a service is
-    /// transmitted.
-    pub(super) const UNUSUAL: Self = Self::unclaimed(Ending::Transmitted);
-
     /// As a register holds it.
     #[inline(always)]
     #[must_use]
@@ -62,13 +55,12 @@ impl Verdict {
         Self(ending as u64 | (slot.service as u64) << SERVICE)
     }
 
-    /// A packet that is to go to this backend; how it ends is for [`forward`](super::forward) to
+    /// A packet that is to go to this backend; how it ends is for [`forward`](mod@super::forward) to
     /// say.
     #[inline(always)]
     pub(super) const fn chosen(slot: &VipSlot, backend: u16) -> Self {
-        let flags = ((slot.flags & HAS_LOCAL) as u64) << FLAGS;
         let Self(word) = Self::of_service(Ending::Transmitted, slot);
-        Self(word | flags | (backend as u64) << BACKEND)
+        Self(word | (backend as u64) << BACKEND)
     }
 
     /// The same end, on a service's account.
@@ -77,10 +69,10 @@ impl Verdict {
         Self(self.0 & !(0xffff << SERVICE) | (service as u64) << SERVICE)
     }
 
-    /// With what else is counted, where nothing was yet.
+    /// The same verdict, of a service that may have a backend on this host.
     #[inline(always)]
-    pub(super) const fn of_kind(self, kind: Kind) -> Self {
-        Self(self.0 | (kind.0 as u64) << KIND)
+    pub(super) const fn of_local(self, slot: &VipSlot) -> Self {
+        Self(self.0 | ((slot.flags & HAS_LOCAL) as u64) << FLAGS)
     }
 
     /// With what the backend was chosen by, which was the table so far.
@@ -126,13 +118,6 @@ impl Verdict {
         unsafe { core::mem::transmute::<u8, Ending>(self.0 as u8) }
     }
 
-    /// What else is counted.
-    #[inline(always)]
-    #[must_use]
-    pub const fn kind(self) -> Kind {
-        Kind((self.0 >> KIND) as u8)
-    }
-
     /// What the backend was chosen by.
     #[inline(always)]
     #[must_use]
@@ -167,14 +152,6 @@ impl Verdict {
         self.0 & SEVERAL_BUFFERS != 0
     }
 
-    /// Whether there is a [kind](Self::kind), or the frame [goes
-    /// on](Self::is_in_several_buffers): one question, since mostly there is neither.
-    #[inline(always)]
-    #[must_use]
-    pub const fn has_more_to_count(self) -> bool {
-        self.0 & (0xff << KIND | SEVERAL_BUFFERS) != 0
-    }
-
     /// Whether a backend has got the packet.
     #[inline(always)]
     #[must_use]
@@ -190,67 +167,9 @@ impl fmt::Debug for Verdict {
         formatter
             .debug_struct("Verdict")
             .field("ending", &self.ending())
-            .field("kind", &self.kind())
             .field("origin", &self.origin())
             .field("service", &self.service())
             .field("backend", &self.backend())
             .finish_non_exhaustive()
-    }
-}
-
-/// What is counted of a packet beside its ending, in one octet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Kind(u8);
-
-impl Kind {
-    /// Nothing.
-    pub const NONE: Self = Self(0);
-    /// A TCP segment.
-    pub const SEGMENT: Self = Self(0x40);
-    /// A TCP segment that opens a connection.
-    pub const OPENING: Self = Self(0x41);
-
-    const EDNS: u8 = 0x80;
-
-    /// A query.
-    #[inline(always)]
-    #[must_use]
-    pub const fn query(query_type: QueryType, edns: bool) -> Self {
-        Self((query_type as u8 + 1) | if edns { Self::EDNS } else { 0 })
-    }
-
-    /// The octet.
-    #[inline(always)]
-    #[must_use]
-    pub const fn octet(self) -> u8 {
-        self.0
-    }
-
-    /// What was once an octet.
-    #[inline(always)]
-    #[must_use]
-    pub(super) const fn of(octet: u8) -> Self {
-        Self(octet)
-    }
-
-    /// Whether it is TCP.
-    #[inline(always)]
-    #[must_use]
-    pub const fn is_tcp(self) -> bool {
-        self.0 & 0x40 != 0
-    }
-
-    /// For a query: the place of its counter among those of all [`QueryType`]s.
-    #[inline(always)]
-    #[must_use]
-    pub const fn query_place(self) -> usize {
-        (self.0 & 0x3f).wrapping_sub(1) as usize
-    }
-
-    /// For a query: whether it carries EDNS.
-    #[inline(always)]
-    #[must_use]
-    pub const fn has_edns(self) -> bool {
-        self.0 & Self::EDNS != 0
     }
 }

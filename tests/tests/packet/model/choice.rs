@@ -55,8 +55,8 @@ impl Model {
     fn sum(&self, network: &Network, word_of_ports: u32) -> u64 {
         let key = &self.key.flow;
         let pair = |at: usize, first: u32, second: u32| {
-            let first = u64::from(first.wrapping_add(key[at]));
-            first.wrapping_mul(u64::from(second.wrapping_add(key[at + 1])))
+            let first = u64::from(first) + u64::from(key[at]);
+            first.wrapping_mul(u64::from(second) + u64::from(key[at + 1]))
         };
         let client = &network.source;
         let mut sum = pair(0, word(client, 12), word_of_ports);
@@ -178,7 +178,7 @@ impl Model {
         &mut self,
         network: &Network,
         service: u16,
-        chosen: Option<u16>,
+        chosen: Option<(u16, Kind)>,
     ) -> Decision {
         let datagram: Datagram = (
             network.source,
@@ -186,14 +186,14 @@ impl Model {
             network.identification,
             network.protocol,
         );
-        let goes = |(service, backend)| Decision::Goes {
+        let goes = |(service, backend), kind| Decision::Goes {
             service,
             backend,
-            kind: Kind::Nothing,
+            kind,
         };
         let owner = match (chosen, self.fragments.get(&datagram)) {
-            (Some(backend), _) => (service, backend),
-            (None, Some(&owner)) => return goes(owner),
+            (Some((backend, _)), _) => (service, backend),
+            (None, Some(&owner)) => return goes(owner, Kind::Nothing),
             (None, None) => {
                 let identification = match self.policy(service) {
                     Policy::Source => 0,
@@ -207,6 +207,6 @@ impl Model {
             }
         };
         self.fragments.insert(datagram, owner);
-        goes(owner)
+        goes(owner, chosen.map_or(Kind::Nothing, |(_, kind)| kind))
     }
 }

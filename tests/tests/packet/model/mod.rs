@@ -120,9 +120,10 @@ impl Model {
                 backend,
                 kind,
             } => {
+                self.count_kind(service, kind);
                 let ending = self.send(&mut after, service, backend);
                 if ending != Ending::HopLimit {
-                    self.count(frame, service, backend, kind);
+                    self.count(frame, service, backend);
                 }
                 (ending, service)
             }
@@ -155,12 +156,15 @@ impl Model {
         }
     }
 
-    fn count(&mut self, frame: &[u8], service: u16, backend: u16, kind: Kind) {
+    fn count(&mut self, frame: &[u8], service: u16, backend: u16) {
         let octets = frame.len() as u64;
         *self.counted.bytes.entry(service).or_default() += octets;
         let of_backend = self.counted.backends.entry(backend).or_default();
         of_backend.0 += 1;
         of_backend.1 += octets;
+    }
+
+    fn count_kind(&mut self, service: u16, kind: Kind) {
         match kind {
             Kind::Nothing => {}
             Kind::Segment { opens } => {
@@ -264,8 +268,8 @@ impl Model {
             (Carried::Tcp { opens }, shape) => {
                 let decision = self.connection(network, flow, service, opens, true);
                 match (decision, shape) {
-                    (Decision::Goes { backend, .. }, Shape::First) => {
-                        self.fragment(network, service, Some(backend))
+                    (Decision::Goes { backend, kind, .. }, Shape::First) => {
+                        self.fragment(network, service, Some((backend, kind)))
                     }
                     (Decision::Ends(..), Shape::First) => self.fragment(network, service, None),
                     (decision, _) => decision,

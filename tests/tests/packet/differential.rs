@@ -1,10 +1,11 @@
 //! The loaded program and the [`model`](crate::model), side by side on random and mutated frames:
-//! action, frame and counters must agree.
+//! action, frame and counters must agree, and what the program says if it is asked to explain.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, path::Path};
 
 use dns_lb::{
-    config::{Policy, Protocol, Service},
+    config::{Policy, Protocol, Service, XdpMode},
+    datapath::{Explained, explain},
     health::Health,
 };
 use dns_lb_common::{Ending, NO_SERVICE, QueryType};
@@ -12,7 +13,7 @@ use nix::{sched::CpuSet, unistd::Pid};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng, seq::IndexedRandom as _};
 
 use crate::{
-    fixture::{ELSEWHERE, Fixture, HERE, KEY, NOWHERE, service, with_program},
+    fixture::{ELSEWHERE, Fixture, HERE, INGRESS, KEY, NOWHERE, PIN_DIR, service, with_program},
     frames::{self, Extra, TCP, UDP},
     model::{Counted, Model},
     rows::{FAMILIES, Family},
@@ -23,6 +24,9 @@ const SEEDS: [u64; 4] = [1, 2, 3, 5];
 const FRAMES: usize = 50_000;
 /// Frames after which the counters are compared.
 const BATCH: usize = 500;
+/// One frame of so many is explained before it is sent: the way of plain packets is left out then, so
+/// this holds the two ways against each other too.
+const EXPLAINED: usize = 50;
 
 const SERVICES: usize = 8;
 
@@ -291,10 +295,17 @@ fn compare(seed: u64) {
         cpus.set(0).expect("a CPU");
         nix::sched::sched_setaffinity(Pid::from_raw(0), &cpus).expect("to stay on it");
 
+        // To no interface, but it pins the program, which is the one that is asked to explain.
+        let attached = fixture.datapath.attach(&[], XdpMode::Generic);
+        attached.expect("a pinned program");
+
         let mut model = Model::new(&fixture.apply(|_| Health::Up), &KEY);
         let mut generator = Generator::new(seed);
         for number in 0..FRAMES {
             let frame = generator.frame();
+            // Beforehand, since what the program does may change what it does next.
+            let explained = (number % EXPLAINED == 0)
+                .then(|| explain(Path::new(PIN_DIR), &frame, INGRESS).expect("explain"));
             let expected = model.judge(&frame);
             let (action, after) = fixture.datapath.test_run(&frame).expect("test run");
             let agree = action == expected.ending.action() as u32 && after == expected.frame;
@@ -306,6 +317,20 @@ fn compare(seed: u64) {
                 hex(&expected.frame),
                 hex(&after),
             );
+            if let Some(Explained {
+                explanation,
+                frame: after,
+                ..
+            }) = explained
+            {
+                let agree = explanation.ending == expected.ending as u8 && after == expected.frame;
+                assert!(
+                    agree,
+                    "seed {seed}, frame {number}: {}\nexpected {:?}, explained {explanation:?}",
+                    hex(&frame),
+                    expected.ending,
+                );
+            }
             if number % BATCH == BATCH - 1 {
                 let expected = model.counted.clone().without_zeros();
                 assert_eq!(

@@ -26,6 +26,8 @@ pub(crate) const BALANCER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
 /// `BPF_PROG_TEST_RUN` pretends that frames come in by the loopback interface, which has index 1.
 pub(crate) const INGRESS: u32 = 1;
+/// Where the program is pinned.
+pub(crate) const PIN_DIR: &str = "/sys/fs/bpf/dns-lb";
 pub(crate) const KEY: HashKey = HashKey {
     words: [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3211],
 };
@@ -62,7 +64,7 @@ pub(crate) fn with_program(
             .args("link add other type veth peer name far".split(' '))
             .status();
         assert!(made.is_ok_and(|status| status.success()), "ip link add");
-        let fixture = Fixture::load(services, Path::new("/sys/fs/bpf/dns-lb"));
+        let fixture = Fixture::load(services, Path::new(PIN_DIR));
         test(fixture);
     });
 }

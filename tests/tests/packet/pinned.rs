@@ -7,7 +7,7 @@ use dns_lb_common::map;
 use serde_json::Value;
 
 use crate::{
-    fixture::{CLIENT, VIP, query, service, with_program},
+    fixture::{CLIENT, PIN_DIR, VIP, query, service, with_program},
     frames::{self, Extra},
 };
 
@@ -63,7 +63,7 @@ fn every_pinned_map_prints_named_fields() {
         };
         fixture.run(&sent(frames::UDP, &fragment, &frames::udp(1, 53, &[0; 8])));
         let mut pinned = Vec::new();
-        for entry in fs::read_dir("/sys/fs/bpf/dns-lb").expect("the pin directory") {
+        for entry in fs::read_dir(PIN_DIR).expect("the pin directory") {
             let path = entry.expect("an entry").path();
             let entries = dump(&path);
             assert!(!entries.is_empty(), "{}", path.display());
@@ -90,7 +90,7 @@ fn the_fields_say_what_the_program_goes_by() {
         vec![service("resolvers", VIP, &[(201, 7)])],
         |mut fixture| {
             fixture.run(&query());
-            let at = |name: &str| dump(&Path::new("/sys/fs/bpf/dns-lb").join(name));
+            let at = |name: &str| dump(&Path::new(PIN_DIR).join(name));
             let control = &at(map::CONTROL)[0]["value"];
             assert_eq!(control["abi_version"], dns_lb_common::ABI_VERSION);
             assert_eq!(control["generation"], 1);

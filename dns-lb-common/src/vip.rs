@@ -195,6 +195,8 @@ impl VipSlot {
     pub const ROUND_ROBIN: u16 = Self::way_of(Policy::RoundRobin);
     /// Likewise with [`Policy::Source`].
     pub const SOURCE: u16 = Self::way_of(Policy::Source);
+    /// Likewise with [`Policy::Qname`].
+    pub const QNAME: u16 = Self::way_of(Policy::Qname);
     /// What a way has in it if the service has a backend on this host.
     pub const LOCAL: u16 = u16::from_ne_bytes([0, HAS_LOCAL]);
 

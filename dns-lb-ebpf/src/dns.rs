@@ -51,6 +51,8 @@ const OPT: [u8; 3] = [0, 0, 41];
 
 /// Octets of the longest name (RFC 1035, 2.3.4), the root label included.
 const LONGEST_NAME: usize = 255;
+/// Octets of the longest name that is not long, without the root label.
+pub const SHORT_NAME: usize = 64;
 /// Labels of the longest name, with the root label: two octets each without it.
 const MOST_LABELS: usize = 128;
 /// Labels that [`labels`] goes through. More are rare, and each is gone through by the verifier.
@@ -58,7 +60,32 @@ const LABELS_AT_A_TIME: usize = 12;
 /// Says that a name goes on.
 const MORE: usize = 256;
 /// Octets of the longest label; above, there are no lengths but compression pointers.
-const LONGEST_LABEL: u8 = 63;
+const LONGEST_LABEL: usize = 63;
+
+/// The name of a plain query: one question and nothing else but what EDNS or a signature adds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// No plain query.
+    None,
+    /// One of so many octets, without the root label: 0 to [`SHORT_NAME`].
+    Short(usize),
+    /// A longer one, or one of many labels, or no plain query: the verifier goes through all
+    /// lengths, so the few names that are as long are [looked at](long_name) elsewhere.
+    Long,
+}
+
+impl Name {
+    #[inline(always)]
+    fn new(name_length: usize, length: usize) -> Self {
+        let name_length = forgotten(name_length, length);
+        match name_length {
+            LONGEST_NAME => Self::None,
+            0..=SHORT_NAME if additional_at(name_length) <= length => Self::Short(name_length),
+            0..=SHORT_NAME => Self::None,
+            _ => Self::Long,
+        }
+    }
+}
 
 /// What a query asks for beside the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,27 +96,34 @@ pub struct Asked {
     pub edns: bool,
 }
 
-/// Reads the query that begins with this view; its datagram ends after `length` octets. Octets of its
-/// name, without the root label: 0 to 254. `None` if it is not a plain query: one question and
-/// nothing else but what EDNS or a signature adds. `further` goes on with a name as [`last_labels`]
-/// does, for the few that have more labels than [`labels`] goes through.
+/// What the message that begins with this view is, whose datagram ends after `length` octets.
 #[inline(always)]
 #[must_use]
-pub fn name_length(
-    message: View<'_>,
-    length: usize,
-    further: impl FnOnce(usize) -> usize,
-) -> Option<usize> {
-    if !message.header::<Header>(0)?.is_plain() {
-        return None;
+pub fn name(message: View<'_>, length: usize) -> Name {
+    match message.header::<Header>(0) {
+        Some(header) if header.is_plain() => Name::new(labels(message, 0), length),
+        _ => Name::None,
     }
-    let mut name_length = labels(message, 0);
-    if name_length & MORE != 0 {
-        name_length = further(name_length & !MORE);
+}
+
+/// The name of a plain query that is [long](Name::Long). `labels` goes on with it as [`labels`] does.
+#[inline(always)]
+#[must_use]
+pub fn long_name(length: usize, labels: impl Fn(usize) -> usize) -> Option<usize> {
+    let mut done = 0;
+    for _ in 0..MOST_LABELS.div_ceil(LABELS_AT_A_TIME) {
+        let name_length = labels(done);
+        if name_length & MORE == 0 {
+            return is_whole(name_length, length).then_some(name_length);
+        }
+        done = name_length & !MORE;
     }
-    let name_length = forgotten(name_length, length);
-    let is_whole = name_length < LONGEST_NAME && additional_at(name_length) <= length;
-    is_whole.then_some(name_length)
+    None
+}
+
+/// Whether a question with a name of so many octets fits.
+const fn is_whole(name_length: usize, length: usize) -> bool {
+    name_length < LONGEST_NAME && additional_at(name_length) <= length
 }
 
 /// What a plain query asks for whose name has `name_length` octets; its datagram ends after `length`
@@ -113,20 +147,6 @@ const fn additional_at(name_length: usize) -> usize {
     NAME + name_length + 1 + size_of::<Tail>()
 }
 
-/// The last labels of a long name: as [`labels`], which is what `further` does, until the name ends.
-#[inline(always)]
-#[must_use]
-pub fn last_labels(mut length: usize, further: impl Fn(usize) -> usize) -> usize {
-    for _ in 1..MOST_LABELS.div_ceil(LABELS_AT_A_TIME) {
-        length = further(length);
-        if length & MORE == 0 {
-            return length;
-        }
-        length &= !MORE;
-    }
-    LONGEST_NAME
-}
-
 /// Goes on with the name that a message's first question begins with, of which the labels in the
 /// first `length` octets are done: octets without the root label, below [`LONGEST_NAME`], if the
 /// name ends among the next [`LABELS_AT_A_TIME`] labels; those that are done now, with [`MORE`], if
@@ -140,12 +160,12 @@ pub fn labels(message: View<'_>, mut length: usize) -> usize {
         let Some(&next) = message.header::<u8>(NAME + length) else {
             return LONGEST_NAME;
         };
-        label = next;
+        label = usize::from(next);
         // One question for the root label and for what is no label.
-        if !(1..=LONGEST_LABEL).contains(&label) {
+        if label.wrapping_sub(1) >= LONGEST_LABEL {
             break;
         }
-        length += 1 + usize::from(label);
+        length += 1 + label;
     }
     match label {
         _ if length >= LONGEST_NAME => LONGEST_NAME,
@@ -155,24 +175,27 @@ pub fn labels(message: View<'_>, mut length: usize) -> usize {
     }
 }
 
-/// The hash of a query's name of `length` octets, eight at a time. `None` if they are not all there.
+/// The hash of a query's name of `length` octets, eight at a time: first those that are left over at
+/// its end, so that nothing is left to do, and for the verifier to tell apart, after the loop. `None`
+/// if they are not all there.
 #[inline(always)]
 #[must_use]
 pub fn name_hash(key: &DerivedKey, message: View<'_>, length: usize) -> Option<u64> {
     let mut hash = hash::name_start(key);
+    let left_over = length % 8;
+    if left_over > 0 {
+        // Eight octets up to the name's end, the first of which are not among those that are left
+        // over, or belong to the header if the name is that short.
+        let octets = message.header::<[u8; 8]>(NAME - 8 + length)?;
+        let octets = u64::from_le_bytes(*octets) >> (8 * (8 - left_over));
+        hash = hash::name_step(key, hash, octets);
+    }
     let (mut at, mut left) = (NAME, length);
     while left >= 8 {
         let octets = message.header::<[u8; 8]>(at)?;
         hash = hash::name_step(key, hash, u64::from_le_bytes(*octets));
         at += 8;
         left -= 8;
-    }
-    if left > 0 {
-        // The last eight octets up to the name's end, of which the first are done, or belong to the
-        // header if the name is that short.
-        let octets = message.header::<[u8; 8]>(NAME - 8 + length)?;
-        let octets = u64::from_le_bytes(*octets) >> (8 * (8 - left));
-        hash = hash::name_step(key, hash, octets);
     }
     Some(hash)
 }

@@ -87,7 +87,7 @@ fn explain(explanation: &mut Explanation, verdict: Verdict) {
 extern "C" fn log_unknown_backend(packets: u64) -> u64 {
     if packets.is_power_of_two() {
         // The macro asks for a context and makes nothing of it.
-        warn!((), "no such backend");
+        warn!((), "steering table: no such backend");
     }
     0
 }

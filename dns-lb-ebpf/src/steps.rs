@@ -71,8 +71,9 @@ impl Steps for KernelMaps {
     }
 
     #[inline(always)]
-    fn last_labels(&self, _: View<'_>, at: usize, length: usize) -> usize {
-        last_labels(self.ctx, at as u64, length as u64) as usize
+    fn long_query(&self, key: &DerivedKey, _: View<'_>, payload: Payload, counts: bool) -> Query {
+        let place = (payload.end as u64) << 32 | payload.at as u64;
+        Query::from_word(long_query(self.ctx, key, place, counts.into()))
     }
 
     #[inline(always)]
@@ -183,10 +184,18 @@ extern "C" fn labels(ctx: *mut xdp_md, at: u64, length: u64) -> u64 {
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn last_labels(ctx: *mut xdp_md, at: u64, length: u64) -> u64 {
-    dns::last_labels(length as usize, |length| {
-        labels(ctx, at, length as u64) as usize
-    }) as u64
+extern "C" fn long_query(
+    ctx: *mut xdp_md,
+    key: *const DerivedKey,
+    payload: u64,
+    counts: u64,
+) -> u64 {
+    // SAFETY: as in `query`.
+    let Some(key) = (unsafe { key.as_ref() }) else {
+        return Query::NONE.to_word();
+    };
+    let frame = frame(ctx).into_view();
+    steer::read_long_query(&maps(ctx), key, frame, place(payload), counts != 0).to_word()
 }
 
 #[inline(never)]

@@ -67,6 +67,10 @@ pub(super) fn choose<M: Steps>(
         VipSlot::HASH => hash::slot(sum(Policy::Hash)),
         VipSlot::SOURCE => hash::slot(sum(Policy::Source)),
         VipSlot::ROUND_ROBIN => maps.advance_cursor(slot.service) as u16,
+        VipSlot::QNAME if slot.window_shift == 0 => match maps.query(key, frame, payload, false) {
+            query if query.is_plain() => hash::slot(query.name()),
+            _ => hash::slot(sum(Policy::Qname)),
+        },
         way if way & VipSlot::LOCAL != 0 => return None,
         _ => {
             let counts = slot.flags & COUNTS_QUERIES != 0;

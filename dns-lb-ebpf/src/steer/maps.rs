@@ -7,7 +7,7 @@ use dns_lb_common::{
 use super::{
     Kind, Payload, Verdict, by_policy,
     forward::spend_hop,
-    name::{Query, choose_bounded, read_query, take_turn},
+    name::{Query, choose_bounded, read_long_query, read_query, take_turn},
     stateful::{Segment, choose_connection},
     steer_unusual,
     unusual::{Packet, datagram, fragment, is_from_peer, transport},
@@ -96,9 +96,15 @@ pub trait Steps: Maps {
     fn labels(&self, frame: View<'_>, at: usize, length: usize) -> usize {
         dns::labels(frame.skip(at), length)
     }
-    /// Goes on with the name of the query at `at` to its end: [`dns::last_labels`].
-    fn last_labels(&self, frame: View<'_>, at: usize, length: usize) -> usize {
-        dns::last_labels(length, |length| self.labels(frame, at, length))
+    /// Reads a query with a long name: [`read_long_query`].
+    fn long_query(
+        &self,
+        key: &DerivedKey,
+        frame: View<'_>,
+        payload: Payload,
+        counts: bool,
+    ) -> Query {
+        read_long_query(self, key, frame, payload, counts)
     }
     /// Chooses by name under a bounded load: [`choose_bounded`].
     fn bounded(&self, slot: &VipSlot, query: Query) -> Verdict {

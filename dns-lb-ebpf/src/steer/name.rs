@@ -3,7 +3,11 @@
 use dns_lb_common::{DerivedKey, Ending, NO_BACKEND, NO_SERVICE, VipSlot};
 
 use super::{Kind, Payload, Steps, Verdict, choose::by_slot};
-use crate::{dns, frame::View, hash};
+use crate::{
+    dns,
+    frame::{View, forgotten},
+    hash,
+};
 
 /// Backends that are tried for a name before its first one takes the query beyond its limit. If a
 /// fifth of the room is left, as under a factor of 1.25, all are full for one query in 1,300.
@@ -17,6 +21,29 @@ pub struct Query(u64);
 impl Query {
     /// Not a plain query.
     pub const NONE: Self = Self(0);
+
+    /// The plain query with a name of so many octets.
+    #[inline(always)]
+    fn of(
+        key: &DerivedKey,
+        message: View<'_>,
+        payload: Payload,
+        name_length: usize,
+        counts: bool,
+    ) -> Self {
+        let length = payload.end - payload.at;
+        let kind = match counts {
+            true => match dns::asked(message, length, name_length) {
+                Some(asked) => forgotten(Kind::query(asked).octet().into(), length),
+                None => return Self::NONE,
+            },
+            false => Kind::QUERY.octet().into(),
+        };
+        match dns::name_hash(key, message, name_length) {
+            Some(name) => Self((name & !0xff) | kind as u64),
+            None => Self::NONE,
+        }
+    }
 
     /// As a register holds it.
     #[inline(always)]
@@ -62,17 +89,28 @@ pub fn read_query<M: Steps>(
     counts: bool,
 ) -> Query {
     let message = frame.skip(payload.at);
-    let length = payload.end - payload.at;
-    let further = |done| maps.last_labels(frame, payload.at, done);
-    let query = dns::name_length(message, length, further).and_then(|name_length| {
-        let name = dns::name_hash(key, message, name_length)?;
-        let kind = match counts {
-            true => Kind::query(dns::asked(message, length, name_length)?),
-            false => Kind::QUERY,
-        };
-        Some(Query((name & !0xff) | u64::from(kind.octet())))
-    });
-    query.unwrap_or(Query::NONE)
+    match dns::name(message, payload.end - payload.at) {
+        dns::Name::None => Query::NONE,
+        dns::Name::Short(length) => Query::of(key, message, payload, length, counts),
+        dns::Name::Long => maps.long_query(key, frame, payload, counts),
+    }
+}
+
+/// As [`read_query`], for a query whose name is [long](dns::Name::Long).
+#[inline(always)]
+#[must_use]
+pub fn read_long_query<M: Steps>(
+    maps: &M,
+    key: &DerivedKey,
+    frame: View<'_>,
+    payload: Payload,
+    counts: bool,
+) -> Query {
+    let labels = |done| maps.labels(frame, payload.at, done);
+    match dns::long_name(payload.end - payload.at, labels) {
+        None => Query::NONE,
+        Some(length) => Query::of(key, frame.skip(payload.at), payload, length, counts),
+    }
 }
 
 /// Chooses the backend of a name, or of those that come after it for this name the first that is

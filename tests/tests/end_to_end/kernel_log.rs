@@ -53,7 +53,7 @@ fn a_table_that_names_nobody_is_counted_and_logged() {
     // At each CPU's first, second, fourth … packet: far fewer lines than packets.
     let lines = || {
         let log = stage.agent.log();
-        let said = |line: &&str| line.contains("names a backend that does not exist");
+        let said = |line: &&str| line.contains("steering table: no such backend");
         log.lines().filter(said).count()
     };
     let deadline = Instant::now() + Duration::from_secs(5);

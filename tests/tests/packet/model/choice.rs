@@ -37,10 +37,12 @@ fn word(address: &[u8], at: usize) -> u32 {
 }
 
 /// A name's hash: its octets on the wire without the root label, letters in lower case, eight at a
-/// time.
+/// time, and first those that are left over at its end.
 fn name_hash(key: &DerivedKey, name: &[u8]) -> u64 {
     let mut hash = key.name[0];
-    for chunk in name.chunks(8) {
+    let whole = name.chunks_exact(8);
+    let left_over = Some(whole.remainder()).filter(|octets| !octets.is_empty());
+    for chunk in left_over.into_iter().chain(whole) {
         let mut octets = [0; 8];
         octets[..chunk.len()].copy_from_slice(chunk);
         let word = u64::from_le_bytes(octets.map(|octet| octet | 0x20));

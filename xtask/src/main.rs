@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod demo;
+mod fuzz;
 mod process;
 mod setup;
 mod test;
@@ -36,6 +37,15 @@ enum Chore {
         /// A few rounds only: to see that it works, not how fast
         #[arg(long)]
         quick: bool,
+    },
+    /// Look for frames that the program, compiled for the host, does not do right by
+    Fuzz {
+        /// How long
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+        /// What is fuzzed, a target of `dns-lb-ebpf/fuzz`
+        #[arg(default_value = "frame")]
+        target: String,
     },
     /// Hold the tree against its rules: format, lints, documentation, licences
     Check,
@@ -75,6 +85,7 @@ fn run(chore: Chore) -> anyhow::Result<ExitCode> {
             setup::ensure()?;
             bench::run(json, quick).map(|()| ExitCode::SUCCESS)
         }
+        Chore::Fuzz { seconds, target } => fuzz::run(&target, seconds).map(|()| ExitCode::SUCCESS),
         Chore::Check => check::run().map(|()| ExitCode::SUCCESS),
         Chore::Test {
             host_only,

@@ -1,7 +1,7 @@
 //! The loaded program and the [`model`](crate::model), side by side on random and mutated frames:
 //! action, frame and counters must agree, and what the program says if it is asked to explain.
 
-use std::{collections::BTreeMap, net::IpAddr, path::Path};
+use std::{collections::BTreeMap, fs, net::IpAddr, path::Path};
 
 use dns_lb::{
     config::{Policy, Protocol, Service, XdpMode},
@@ -24,6 +24,8 @@ const SEEDS: [u64; 4] = [1, 2, 3, 5];
 const FRAMES: usize = 50_000;
 /// Frames after which the counters are compared.
 const BATCH: usize = 500;
+/// Octets of the Ethernet header.
+const ETHERNET_HEADER: usize = 14;
 /// One frame of so many is explained before it is sent: the way of plain packets is left out then, so
 /// this holds the two ways against each other too.
 const EXPLAINED: usize = 50;
@@ -288,6 +290,62 @@ fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
+/// Asserts that program and model do the same with a frame.
+fn agree(fixture: &mut Fixture, model: &mut Model, frame: &[u8], explains: bool, context: &str) {
+    // Beforehand, since what the program does may change what it does next.
+    let explained = explains.then(|| explain(Path::new(PIN_DIR), frame, INGRESS).expect("explain"));
+    let expected = model.judge(frame);
+    let (action, after) = fixture.datapath.test_run(frame).expect("test run");
+    assert!(
+        action == expected.ending.action() as u32 && after == expected.frame,
+        "{context}: {}\nexpected {:?}, {}\nthe program says action {action}, {}",
+        hex(frame),
+        expected.ending,
+        hex(&expected.frame),
+        hex(&after),
+    );
+    if let Some(Explained {
+        explanation,
+        frame: after,
+        ..
+    }) = explained
+    {
+        assert!(
+            explanation.ending == expected.ending as u8 && after == expected.frame,
+            "{context}: {}\nexpected {:?}, explained {explanation:?}",
+            hex(frame),
+            expected.ending,
+        );
+    }
+}
+
+/// What the fuzzer of the host-compiled program has found, and what it begins with, before the loaded
+/// one: a fixture is a frame behind an octet that is the fuzzer's own.
+#[test]
+fn program_and_model_agree_on_the_fuzzers_fixtures() {
+    with_program(services(), |mut fixture| {
+        let attached = fixture.datapath.attach(&[], XdpMode::Generic);
+        attached.expect("a pinned program");
+        let mut model = Model::new(&fixture.apply(|_| Health::Up), &KEY);
+        let folder = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../dns-lb-ebpf/fuzz/fixtures/frame"
+        );
+        let mut frames = 0;
+        for entry in fs::read_dir(folder).expect("the fixtures") {
+            let path = entry.expect("a fixture").path();
+            let octets = fs::read(&path).expect("a fixture");
+            // The kernel takes no shorter frame for a test.
+            if octets.len() > ETHERNET_HEADER {
+                let context = path.display().to_string();
+                agree(&mut fixture, &mut model, &octets[1..], true, &context);
+                frames += 1;
+            }
+        }
+        assert!(frames > 0, "no fixture in {folder}");
+    });
+}
+
 fn compare(seed: u64) {
     with_program(services(), move |mut fixture| {
         // Cursors are each CPU's own.
@@ -302,35 +360,15 @@ fn compare(seed: u64) {
         let mut model = Model::new(&fixture.apply(|_| Health::Up), &KEY);
         let mut generator = Generator::new(seed);
         for number in 0..FRAMES {
-            let frame = generator.frame();
-            // Beforehand, since what the program does may change what it does next.
-            let explained = (number % EXPLAINED == 0)
-                .then(|| explain(Path::new(PIN_DIR), &frame, INGRESS).expect("explain"));
-            let expected = model.judge(&frame);
-            let (action, after) = fixture.datapath.test_run(&frame).expect("test run");
-            let agree = action == expected.ending.action() as u32 && after == expected.frame;
-            assert!(
-                agree,
-                "seed {seed}, frame {number}: {}\nexpected {:?}, {}\nthe program says action {action}, {}",
-                hex(&frame),
-                expected.ending,
-                hex(&expected.frame),
-                hex(&after),
+            let context = format!("seed {seed}, frame {number}");
+            let explains = number % EXPLAINED == 0;
+            agree(
+                &mut fixture,
+                &mut model,
+                &generator.frame(),
+                explains,
+                &context,
             );
-            if let Some(Explained {
-                explanation,
-                frame: after,
-                ..
-            }) = explained
-            {
-                let agree = explanation.ending == expected.ending as u8 && after == expected.frame;
-                assert!(
-                    agree,
-                    "seed {seed}, frame {number}: {}\nexpected {:?}, explained {explanation:?}",
-                    hex(&frame),
-                    expected.ending,
-                );
-            }
             if number % BATCH == BATCH - 1 {
                 let expected = model.counted.clone().without_zeros();
                 assert_eq!(

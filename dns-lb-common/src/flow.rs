@@ -28,9 +28,7 @@ pub struct FragmentKey {
     /// Identification: 16 bits in IPv4, 32 in IPv6. Host byte order.
     pub identification: u32,
     /// IP protocol number. Senders number their datagrams for each protocol by itself.
-    pub protocol: u8,
-    /// Unused, zero.
-    pub reserved: [u8; 3],
+    pub protocol: u32,
 }
 layout!(FragmentKey, size = 40, align = 4);
 

@@ -101,18 +101,8 @@ impl Network for Ipv4Header {
     }
 
     #[inline(always)]
-    fn contents<M: Steps>(&self, _: &M, _: View<'_>, at: usize) -> Contents {
-        let Some(length) = self.length() else {
-            return Contents::unknown(Shape::Malformed);
-        };
-        let fragment = self.fragment();
-        let shape = Shape::of_fragment(fragment & OFFSET, fragment & MORE_FRAGMENTS != 0);
-        let identification = match shape {
-            Shape::Whole => 0,
-            _ => self.identification.get().into(),
-        };
-        let [_, _, _, protocol] = self.fragment_hops_protocol;
-        Contents::new(shape, protocol, at + length, identification).forgotten(at)
+    fn contents<M: Steps>(&self, maps: &M, frame: View<'_>, at: usize) -> Contents {
+        maps.behind_options(frame, at)
     }
 
     #[inline(always)]
@@ -129,6 +119,26 @@ impl Network for Ipv4Header {
         self.checksum = Be16::new((sum + u32::from(sum >= 0xffff)) as u16);
         true
     }
+}
+
+/// Looks behind the header that begins at `at`, and its options.
+#[inline(always)]
+#[must_use]
+pub fn behind_options(frame: View<'_>, at: usize) -> Contents {
+    let Some(ip) = frame.header::<Ipv4Header>(at) else {
+        return Contents::unknown(Shape::CutShort);
+    };
+    let Some(length) = ip.length() else {
+        return Contents::unknown(Shape::Malformed);
+    };
+    let fragment = ip.fragment();
+    let shape = Shape::of_fragment(fragment & OFFSET, fragment & MORE_FRAGMENTS != 0);
+    let identification = match shape {
+        Shape::Whole => 0,
+        _ => ip.identification.get().into(),
+    };
+    let [_, _, _, protocol] = ip.fragment_hops_protocol;
+    Contents::new(shape, protocol, at + length, identification)
 }
 
 impl Address for [u8; 4] {

@@ -109,35 +109,54 @@ impl Network for Ipv6Header {
 /// one.
 #[inline(always)]
 #[must_use]
-pub fn behind_extensions(frame: View<'_>, mut at: usize, mut protocol: u8) -> Contents {
-    let mut shape = Shape::Whole;
-    let mut identification = 0;
-    for _ in 0..=MOST_EXTENSIONS {
-        let is_fragment = match protocol {
-            FRAGMENT => true,
-            HOP_BY_HOP | ROUTING | DESTINATION_OPTIONS => false,
-            _ => return Contents::new(shape, protocol, at, identification),
-        };
-        let Some(extension) = frame.header::<ExtensionHeader>(at) else {
-            return Contents::unknown(Shape::CutShort);
-        };
-        protocol = extension.next_header;
-        if !is_fragment {
-            at += (usize::from(extension.length) + 1) * 8;
-            continue;
+pub fn behind_extensions<M: Steps>(maps: &M, frame: View<'_>, at: usize, protocol: u8) -> Contents {
+    let mut contents = Contents::new(Shape::Whole, protocol, at, 0);
+    for _ in 0..MOST_EXTENSIONS {
+        if !is_extended(contents) {
+            return contents;
         }
-        at += size_of::<ExtensionHeader>();
-        let offset_more = extension.offset_more.get();
-        // One that is first and last (RFC 6946) is a datagram like any other.
-        shape = Shape::of_fragment(offset_more >> 3, offset_more & 1 != 0);
-        if shape != Shape::Whole {
-            identification = u32::from_be_bytes(extension.identification);
-        }
-        if shape == Shape::LaterFragment {
-            return Contents::new(shape, protocol, at, identification);
+        contents = maps.behind_extension(frame, contents);
+    }
+    match is_extended(contents) {
+        true => Contents::unknown(Shape::TooLong),
+        false => contents,
+    }
+}
+
+/// Whether what begins there is an extension header that is looked behind.
+#[inline(always)]
+fn is_extended(contents: Contents) -> bool {
+    matches!(contents.shape(), Shape::Whole | Shape::FirstFragment)
+        && matches!(
+            contents.protocol(),
+            HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS
+        )
+}
+
+/// Looks behind the extension header that these contents are.
+#[inline(always)]
+#[must_use]
+pub fn behind_extension(frame: View<'_>, contents: Contents) -> Contents {
+    let at = contents.at();
+    let Some(extension) = frame.header::<ExtensionHeader>(at) else {
+        return Contents::unknown(Shape::CutShort);
+    };
+    let (shape, protocol) = (contents.shape(), extension.next_header);
+    let identification = contents.identification();
+    if contents.protocol() != FRAGMENT {
+        let at = at + (usize::from(extension.length) + 1) * 8;
+        return Contents::new(shape, protocol, at, identification);
+    }
+    let at = at + size_of::<ExtensionHeader>();
+    let offset_more = extension.offset_more.get();
+    // One that is first and last (RFC 6946) is a datagram like any other.
+    match Shape::of_fragment(offset_more >> 3, offset_more & 1 != 0) {
+        Shape::Whole => Contents::new(Shape::Whole, protocol, at, identification),
+        shape => {
+            let identification = u32::from_be_bytes(extension.identification);
+            Contents::new(shape, protocol, at, identification)
         }
     }
-    Contents::unknown(Shape::TooLong)
 }
 
 impl Address for [u8; 16] {

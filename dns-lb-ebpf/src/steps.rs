@@ -11,7 +11,7 @@ use dns_lb_ebpf::{
     dns,
     frame::{Frame, View, opaque},
     icmp::ICMP,
-    ipv4::Ipv4Header,
+    ipv4::{self, Ipv4Header},
     ipv6::{self, Ipv6Header},
     network::{Contents, Network},
     steer::{self, Packet, Payload, Query, Segment, Steps, Verdict},
@@ -49,8 +49,18 @@ impl Steps for KernelMaps {
     }
 
     #[inline(always)]
+    fn behind_options(&self, _: View<'_>, at: usize) -> Contents {
+        Contents::from_word(behind_options(self.ctx, at as u64))
+    }
+
+    #[inline(always)]
     fn behind_extensions(&self, _: View<'_>, at: usize, protocol: u8) -> Contents {
         Contents::from_word(behind_extensions(self.ctx, at as u64, protocol.into()))
+    }
+
+    #[inline(always)]
+    fn behind_extension(&self, _: View<'_>, contents: Contents) -> Contents {
+        Contents::from_word(behind_extension(self.ctx, contents.to_word()))
     }
 
     #[inline(always)]
@@ -79,6 +89,11 @@ impl Steps for KernelMaps {
     #[inline(always)]
     fn bounded(&self, slot: &VipSlot, query: Query) -> Verdict {
         verdict(bounded(self.ctx, slot, query.to_word()))
+    }
+
+    #[inline(always)]
+    fn take_turns(&self, slot: &VipSlot, query: Query, window: u64, first: u64) -> Verdict {
+        verdict(take_turns(self.ctx, slot, query.to_word(), window, first))
     }
 
     #[inline(always)]
@@ -148,9 +163,21 @@ extern "C" fn transport(ctx: *mut xdp_md, packet: *mut Packet, address: *const V
 
 #[inline(never)]
 #[unsafe(no_mangle)]
+extern "C" fn behind_options(ctx: *mut xdp_md, at: u64) -> u64 {
+    ipv4::behind_options(frame(ctx).into_view(), (at & OFFSETS) as usize).to_word()
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
 extern "C" fn behind_extensions(ctx: *mut xdp_md, at: u64, protocol: u64) -> u64 {
     let at = (at & OFFSETS) as usize;
-    ipv6::behind_extensions(frame(ctx).into_view(), at, protocol as u8).to_word()
+    ipv6::behind_extensions(&maps(ctx), frame(ctx).into_view(), at, protocol as u8).to_word()
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn behind_extension(ctx: *mut xdp_md, contents: u64) -> u64 {
+    ipv6::behind_extension(frame(ctx).into_view(), Contents::from_word(contents)).to_word()
 }
 
 #[inline(never)]
@@ -172,7 +199,7 @@ extern "C" fn query(ctx: *mut xdp_md, key: *const DerivedKey, payload: u64, coun
         return Query::NONE.to_word();
     };
     let frame = frame(ctx).into_view();
-    steer::read_query(&maps(ctx), key, frame, place(payload), counts != 0).to_word()
+    steer::read_query(key, frame, place(payload), counts != 0).to_word()
 }
 
 #[inline(never)]
@@ -207,6 +234,23 @@ extern "C" fn bounded(ctx: *mut xdp_md, slot: *const VipSlot, query: u64) -> u64
     };
     let maps = maps(ctx);
     steer::choose_bounded(&maps, slot, Query::from_word(query)).to_word()
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn take_turns(
+    ctx: *mut xdp_md,
+    slot: *const VipSlot,
+    query: u64,
+    window: u64,
+    first: u64,
+) -> u64 {
+    // SAFETY: as in `by_policy`.
+    let Some(slot) = (unsafe { slot.as_ref() }) else {
+        return NOTHING;
+    };
+    let maps = maps(ctx);
+    steer::take_turns(&maps, slot, Query::from_word(query), window, first).to_word()
 }
 
 #[inline(never)]

@@ -7,7 +7,7 @@ use dns_lb_common::{
 use super::{
     Kind, Payload, Verdict, by_policy,
     forward::spend_hop,
-    name::{Query, choose_bounded, read_long_query, read_query, take_turn},
+    name::{Query, choose_bounded, read_long_query, read_query, take_turn, take_turns},
     stateful::{Segment, choose_connection},
     steer_unusual,
     unusual::{Packet, datagram, fragment, is_from_peer, transport},
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     dns,
     frame::{Frame, View},
-    ipv6,
+    ipv4, ipv6,
     network::{Contents, Network},
 };
 
@@ -80,17 +80,25 @@ pub trait Steps: Maps {
     fn transport(&self, frame: View<'_>, packet: &mut Packet, address: &VipSlot) -> Verdict {
         transport(self, frame, packet, address)
     }
+    /// Looks behind an IPv4 header: [`ipv4::behind_options`].
+    fn behind_options(&self, frame: View<'_>, at: usize) -> Contents {
+        ipv4::behind_options(frame, at)
+    }
     /// Looks behind extension headers: [`ipv6::behind_extensions`].
     fn behind_extensions(&self, frame: View<'_>, at: usize, protocol: u8) -> Contents {
-        ipv6::behind_extensions(frame, at, protocol)
+        ipv6::behind_extensions(self, frame, at, protocol)
+    }
+    /// Looks behind one: [`ipv6::behind_extension`].
+    fn behind_extension(&self, frame: View<'_>, contents: Contents) -> Contents {
+        ipv6::behind_extension(frame, contents)
     }
     /// Chooses for a UDP datagram by any policy: [`by_policy`].
     fn by_policy(&self, frame: View<'_>, slot: &VipSlot, payload: Payload, sum: u64) -> Verdict {
         by_policy(self, frame, slot, payload, sum)
     }
-    /// Reads a query: [`read_query`].
+    /// Reads a query with a short name: [`read_query`].
     fn query(&self, key: &DerivedKey, frame: View<'_>, payload: Payload, counts: bool) -> Query {
-        read_query(self, key, frame, payload, counts)
+        read_query(key, frame, payload, counts)
     }
     /// Goes on with the name of the query at `at`: [`dns::labels`].
     fn labels(&self, frame: View<'_>, at: usize, length: usize) -> usize {
@@ -110,7 +118,11 @@ pub trait Steps: Maps {
     fn bounded(&self, slot: &VipSlot, query: Query) -> Verdict {
         choose_bounded(self, slot, query)
     }
-    /// Tries one of a name's backends under a bounded load: [`take_turn`].
+    /// Tries some of a name's backends under a bounded load: [`take_turns`].
+    fn take_turns(&self, slot: &VipSlot, query: Query, window: u64, first: u64) -> Verdict {
+        take_turns(self, slot, query, window, first)
+    }
+    /// Tries one of them: [`take_turn`].
     fn take_turn(&self, slot: &VipSlot, query: Query, window: u64, attempt: u64) -> Verdict {
         take_turn(self, slot, query, window, attempt)
     }

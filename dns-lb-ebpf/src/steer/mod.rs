@@ -31,7 +31,7 @@ pub use self::{
     forward::spend_hop,
     kind::Kind,
     maps::{Maps, Steps},
-    name::{Query, choose_bounded, read_long_query, read_query, take_turn},
+    name::{Query, choose_bounded, read_long_query, read_query, take_turn, take_turns},
     stateful::{Segment, choose_connection},
     unusual::{Packet, datagram, fragment, is_from_peer, transport},
     verdict::Verdict,

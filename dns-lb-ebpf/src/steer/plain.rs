@@ -10,7 +10,7 @@ use dns_lb_common::{
 
 use super::{
     Aligned, Payload, Segment, Steps,
-    choose::{choose, hashed_ports},
+    choose::{hashed_ports, look_up},
     find_vip,
 };
 use crate::{
@@ -123,9 +123,37 @@ fn datagram<N: Network, M: Steps>(
         end: EthernetHeader::LENGTH + ip.datagram_length(),
     };
     let key = &control.derived_key;
-    choose(maps, key, frame, slot, slot.way(), payload, |policy| {
-        ip.source().flow_sum(key, hashed_ports(policy, udp.ports))
-    })
+    let sum = |policy| ip.source().flow_sum(key, hashed_ports(policy, udp.ports));
+    let table_slot = match slot.way() {
+        VipSlot::HASH => hash::slot(sum(Policy::Hash)),
+        VipSlot::SOURCE => hash::slot(sum(Policy::Source)),
+        VipSlot::ROUND_ROBIN => maps.advance_cursor(slot.service) as u16,
+        VipSlot::QNAME if slot.window_shift == 0 => match maps.query(key, frame, payload, false) {
+            query if query.is_plain() => hash::slot(query.name()),
+            _ => return by_policy(maps, frame, slot, payload, sum(Policy::Qname)),
+        },
+        way if way & VipSlot::LOCAL != 0 => return None,
+        _ => {
+            let sum = sum(Policy::from_wire(slot.policy));
+            return by_policy(maps, frame, slot, payload, sum);
+        }
+    };
+    look_up(maps, slot, table_slot)
+}
+
+/// Chooses for a UDP datagram that more has to be known of.
+#[inline(always)]
+fn by_policy<M: Steps>(
+    maps: &M,
+    frame: View<'_>,
+    slot: &VipSlot,
+    payload: Payload,
+    sum: u64,
+) -> Option<u16> {
+    match maps.by_policy(frame, slot, payload, sum) {
+        verdict if verdict.ending() as u8 == Ending::UnknownBackend as u8 => None,
+        verdict => Some(verdict.backend()),
+    }
 }
 
 /// Chooses for a TCP segment.

@@ -9,7 +9,7 @@ use dns_lb_common::{
     Egress, Ending, FlowKey, FragmentKey, NO_BACKEND, NO_SERVICE, Origin, Pinned, VipSlot,
 };
 
-use super::{Kind, Steps, Verdict, choose::by_slot};
+use super::{Aligned, Kind, Steps, Verdict, choose::by_slot};
 
 /// A TCP segment, as far as the choice depends on it beside its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +69,8 @@ pub fn choose_connection<M: Steps>(
 
 #[inline(always)]
 fn find_connection<M: Steps>(maps: &M, key: &FlowKey, slot: &VipSlot, segment: Segment) -> Verdict {
+    // Up to Linux 6.2 the verifier takes a key from a function's own stack, not from its caller's.
+    let Aligned(key) = &Aligned(*key);
     let pinned = maps.established(key);
     if pinned.service == slot.service && holds(maps, pinned) {
         return Verdict::chosen(slot, pinned.backend).by(Origin::Established);

@@ -147,17 +147,12 @@ pub fn transport<M: Steps>(
     };
     let contents = packet.contents;
     let (at, protocol) = (contents.at(), contents.protocol());
-    let malformed = match (packet.is_quoted, protocol) {
-        (true, _) => Ending::MalformedIcmp,
-        (false, TCP) => Ending::MalformedTcp,
-        (false, _) => Ending::MalformedUdp,
-    };
     let ports = match contents.shape() {
         Shape::LaterFragment => Ports::NONE,
         _ => match frame.header::<Ports>(at) {
             Some(ports) if packet.is_quoted => ports.reversed(),
             Some(ports) => *ports,
-            None => return cut_short(maps, frame, malformed, address),
+            None => return cut_short(maps, frame, packet.malformed(), address),
         },
     };
     let key = match contents.shape() {
@@ -188,7 +183,7 @@ pub fn transport<M: Steps>(
             }),
         };
         let Some((length, least)) = length else {
-            return cut_short(maps, frame, malformed, slot);
+            return cut_short(maps, frame, packet.malformed(), slot);
         };
         // The length of UDP is the whole datagram's, of which a fragment is a part.
         let present = match (protocol, contents.shape()) {
@@ -196,12 +191,13 @@ pub fn transport<M: Steps>(
             _ => length,
         };
         if length < least || at + present > end {
-            return Verdict::of_service(malformed, slot);
+            return Verdict::of_service(packet.malformed(), slot);
         }
     }
     if packet.has_bad_source {
         return Verdict::of_service(Ending::BadSource, slot);
     }
+    let sum = packet.sum(control, hashed_ports(Policy::from_wire(slot.policy), ports));
     if is_already_steered(maps, frame, slot) {
         return Verdict::of_service(Ending::AlreadySteered, slot);
     }
@@ -216,12 +212,11 @@ pub fn transport<M: Steps>(
                 at: at + UdpHeader::LENGTH,
                 end: end.min(frame.len()),
             };
-            let ports = hashed_ports(Policy::from_wire(slot.policy), ports);
-            maps.by_policy(frame, slot, payload, packet.sum(control, ports))
+            maps.by_policy(frame, slot, payload, sum)
         }
         _ if is_fragment && ports == Ports::NONE => maps.fragment(packet, slot, NO_BACKEND),
         _ => {
-            let verdict = by_flow(maps, control, packet, slot, ports, opens);
+            let verdict = by_flow(maps, packet, slot, ports, sum, opens);
             match is_fragment {
                 true => maps.fragment(packet, slot, verdict.backend()),
                 false => verdict,
@@ -263,14 +258,13 @@ fn cut_short<M: Steps>(maps: &M, frame: View<'_>, ending: Ending, slot: &VipSlot
 #[inline(always)]
 fn by_flow<M: Steps>(
     maps: &M,
-    control: &Control,
     packet: &mut Packet,
     slot: &VipSlot,
     ports: Ports,
+    sum: u64,
     opens: bool,
 ) -> Verdict {
-    let table_slot =
-        hash::slot(packet.sum(control, hashed_ports(Policy::from_wire(slot.policy), ports)));
+    let table_slot = hash::slot(sum);
     if packet.contents.protocol() != TCP {
         return by_slot(maps, slot, table_slot);
     }
@@ -298,8 +292,7 @@ pub fn fragment<M: Steps>(maps: &M, packet: &Packet, slot: &VipSlot, chosen: u16
         source: packet.flow.client,
         destination: packet.flow.vip,
         identification: contents.identification(),
-        protocol: contents.protocol(),
-        reserved: [0; 3],
+        protocol: contents.protocol().into(),
     });
     let mut verdict = Verdict::chosen(slot, chosen);
     if chosen == NO_BACKEND {
@@ -318,6 +311,16 @@ pub fn fragment<M: Steps>(maps: &M, packet: &Packet, slot: &VipSlot, chosen: u16
 }
 
 impl Packet {
+    /// How it ends if its transport header is not what it says.
+    #[inline(always)]
+    const fn malformed(&self) -> Ending {
+        match self.contents.protocol() {
+            _ if self.is_quoted => Ending::MalformedIcmp,
+            TCP => Ending::MalformedTcp,
+            _ => Ending::MalformedUdp,
+        }
+    }
+
     /// What the client and a word of ports, or what stands for them, come to.
     #[inline(always)]
     fn sum(&self, control: &Control, ports: u32) -> u64 {

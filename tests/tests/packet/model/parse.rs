@@ -151,9 +151,17 @@ fn ipv6(packet: &[u8]) -> Option<Network> {
     network.total_length = 40 + usize::from(header.payload_length());
     network.shape = Shape::Whole;
     let mut next = header.next_header();
-    for _ in 0..=MOST_EXTENSIONS {
+    for passed in 0..=MOST_EXTENSIONS {
         let behind = packet.get(network.length..).unwrap_or_default();
         match next {
+            IpNumber::IPV6_HEADER_HOP_BY_HOP
+            | IpNumber::IPV6_ROUTE_HEADER
+            | IpNumber::IPV6_DESTINATION_OPTIONS
+            | IpNumber::IPV6_FRAGMENTATION_HEADER
+                if passed == MOST_EXTENSIONS =>
+            {
+                break;
+            }
             IpNumber::IPV6_HEADER_HOP_BY_HOP
             | IpNumber::IPV6_ROUTE_HEADER
             | IpNumber::IPV6_DESTINATION_OPTIONS => {

@@ -1,12 +1,12 @@
-//! What the program is measured against: the cheapest XDP programs that could do anything at all; and
-//! a program in front of either, which makes a flow after the other out of one frame. Only the
-//! benchmark loads them.
+//! What the program is measured against: the cheapest XDP programs that could do anything at all; a
+//! program in front of either, which makes a flow after the other out of one frame; and one that
+//! swallows what they send. Only the benchmark loads them.
 #![no_std]
 #![no_main]
 
 use aya_ebpf::{
     bindings::xdp_action,
-    btf_maps::{Array, ProgramArray},
+    btf_maps::{Array, PerCpuArray, ProgramArray},
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
@@ -76,6 +76,20 @@ fn front(ctx: XdpContext) -> u32 {
     // SAFETY: nothing is left to do here after it.
     unsafe { BEHIND.tail_call(&ctx, 0) };
     xdp_action::XDP_ABORTED
+}
+
+/// How many frames have been swallowed.
+#[btf_map(name = "swallowed")]
+static SWALLOWED: PerCpuArray<u64, 1> = PerCpuArray::new();
+
+/// Ends every frame, and counts it.
+#[xdp(frags)]
+fn swallow(_: XdpContext) -> u32 {
+    if let Some(count) = SWALLOWED.get_ptr_mut(0) {
+        // SAFETY: the entry is this CPU's own and bottom halves are off: nothing else writes it.
+        unsafe { *count += 1 };
+    }
+    xdp_action::XDP_DROP
 }
 
 #[inline(always)]

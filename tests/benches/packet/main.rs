@@ -6,6 +6,7 @@
 
 mod measure;
 mod report;
+mod wire;
 mod world;
 
 use std::{env, path::Path, time::Instant};
@@ -16,7 +17,8 @@ use dns_lb_tests::Node;
 use self::{
     measure::{Floor, Subject, measure},
     report::{Report, Row, Target},
-    world::{Datagram, World},
+    wire::Wire,
+    world::{Datagram, LOOPBACK, World},
 };
 
 fn main() {
@@ -29,6 +31,7 @@ fn main() {
         (31, 300_000)
     };
     let node = Node::new("bench").expect("namespaces (this needs root)");
+    node.ip(wire::LINKS).expect("a pair of veth interfaces");
     let report = node.run(move || run(Path::new(&floor), rounds, repeat));
     print!(
         "{}",
@@ -42,14 +45,18 @@ fn main() {
 
 fn run(floor: &Path, rounds: usize, repeat: u32) -> Report {
     let mut floor = Floor::load(floor);
-    let mut usual = World::load("usual", 1, 100);
+    let mut usual = World::load("usual", 1, 100, LOOPBACK);
     let mut worlds = [
-        ("16 VIPs", World::load("vips16", 16, 100)),
-        ("256 VIPs", World::load("vips256", 256, 100)),
-        ("2 backends", World::load("backends2", 1, 2)),
-        ("1,000 backends", World::load("backends1000", 1, 1_000)),
+        ("16 VIPs", World::load("vips16", 16, 100, LOOPBACK)),
+        ("256 VIPs", World::load("vips256", 256, 100, LOOPBACK)),
+        ("2 backends", World::load("backends2", 1, 2, LOOPBACK)),
+        (
+            "1,000 backends",
+            World::load("backends1000", 1, 1_000, LOOPBACK),
+        ),
     ];
     let query = Datagram::Query.frame("hash", 4);
+    let mut wire = Wire::take(&floor);
 
     let mut rows = vec![
         Row::new("bare", Target::None),
@@ -91,11 +98,13 @@ fn run(floor: &Path, rounds: usize, repeat: u32) -> Report {
     for (row, samples) in rows.iter_mut().zip(samples) {
         row.samples = samples;
     }
+    let live = wire.rates(&floor, rounds, repeat);
     let (_, thousand) = &mut worlds[3];
     Report {
         rows,
         verified_instructions: usual.verified_instructions(),
         table_ms: table_times(thousand, rounds),
+        live,
         rounds,
         repeat,
     }

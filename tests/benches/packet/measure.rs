@@ -4,7 +4,7 @@ use std::path::Path;
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, ProgramArray},
+    maps::{Array, PerCpuArray, ProgramArray},
     programs::{TestRun as _, TestRunOptions, Xdp, loaded_programs},
 };
 use aya_obj::programs::XdpAttachType;
@@ -20,7 +20,7 @@ impl Floor {
         let mut ebpf = EbpfLoader::new()
             .load_file(object)
             .expect("the floor's object");
-        for name in ["bare", "floor", "front"] {
+        for name in ["bare", "floor", "front", "swallow"] {
             let program: &mut Xdp = ebpf.program_mut(name).unwrap().try_into().unwrap();
             program.load().expect("the kernel takes the floor");
         }
@@ -39,6 +39,13 @@ impl Floor {
     pub(crate) fn program(&self, name: &str) -> Xdp {
         let program: &Xdp = self.ebpf.program(name).unwrap().try_into().unwrap();
         reopen(program.info().expect("its info").id())
+    }
+
+    /// Frames that `swallow` has ended so far.
+    pub(crate) fn swallowed(&self) -> u64 {
+        let swallowed = self.ebpf.map("swallowed").unwrap();
+        let swallowed: PerCpuArray<_, u64> = swallowed.try_into().unwrap();
+        swallowed.get(&0, 0).expect("read").iter().sum()
     }
 
     /// Puts a program behind the front, and says which bits tell flows.

@@ -4,12 +4,17 @@ use std::{fmt::Write as _, fs};
 
 use serde_json::{Value, json};
 
+use super::wire::Rates;
+
 /// Nanoseconds above the bare program that steering may cost.
 const MOST_ABOVE_BARE: f64 = 15.0;
 /// Verified instructions that leave room for what comes later.
 const MOST_VERIFIED: u32 = 10_000;
 /// Milliseconds for the tables of 1,000 backends.
 const MOST_TABLE_MS: f64 = 20.0;
+
+/// Part of the floor's frames a second that are to go through ours.
+const LEAST_OF_FLOOR: f64 = 0.9;
 
 /// What a figure is to be.
 #[derive(Clone, Copy)]
@@ -66,6 +71,7 @@ pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
     pub(crate) verified_instructions: Option<u32>,
     pub(crate) table_ms: Vec<f64>,
+    pub(crate) live: Rates,
     pub(crate) rounds: usize,
     pub(crate) repeat: u32,
 }
@@ -90,6 +96,13 @@ impl Report {
 
     fn above(&self, row: &Row, other: &str) -> f64 {
         self.beside(row, other, |own, other| own - other)
+    }
+
+    /// The median over the rounds of the part of the floor's live frames that ours takes as long for.
+    fn part_of_floor(&self) -> f64 {
+        let rounds = self.live.ours.iter().zip(&self.live.floor);
+        let parts: Vec<f64> = rounds.map(|(ours, floor)| ours / floor).collect();
+        spread(&parts).median
     }
 
     /// Whether a row is what it is to be, and what that is.
@@ -149,6 +162,21 @@ impl Report {
             tables.upper,
             met(tables.median <= MOST_TABLE_MS)
         );
+        let [floor, ours] = [&self.live.floor, &self.live.ours].map(|rates| spread(rates));
+        let _ = writeln!(
+            text,
+            "live frames through a veth pair and back on one core, millions a second: \
+             floor {:.2} [{:.2}–{:.2}], hash {:.2} [{:.2}–{:.2}], {:.1} % of the floor  {}: {:.0} %",
+            floor.median / 1e6,
+            floor.lower / 1e6,
+            floor.upper / 1e6,
+            ours.median / 1e6,
+            ours.lower / 1e6,
+            ours.upper / 1e6,
+            self.part_of_floor() * 1e2,
+            met(self.part_of_floor() >= LEAST_OF_FLOOR),
+            LEAST_OF_FLOOR * 1e2
+        );
         if let Some(verified) = self.verified_instructions {
             let _ = writeln!(
                 text,
@@ -182,6 +210,11 @@ impl Report {
             "repeat": self.repeat,
             "rows": rows.collect::<Vec<Value>>(),
             "table_ms": self.table_ms,
+            "live_frames_per_second": {
+                "floor": self.live.floor,
+                "hash": self.live.ours,
+                "part_of_floor": self.part_of_floor(),
+            },
             "verified_instructions": self.verified_instructions,
         });
         format!("{document:#}\n")

@@ -18,7 +18,7 @@ use dns_lb_common::HashKey;
 use etherparse::{EtherType, PacketBuilder};
 
 /// `BPF_PROG_TEST_RUN` pretends that frames come in by the loopback interface.
-const INGRESS: u32 = 1;
+pub(crate) const LOOPBACK: u32 = 1;
 const KEY: HashKey = HashKey {
     words: [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3211],
 };
@@ -50,11 +50,13 @@ pub(crate) struct World {
     datapath: Datapath,
     assignment: Assignment,
     writer: Writer,
+    /// Index of the interface that frames come in by and backends are on.
+    ingress: u32,
 }
 
 impl World {
     /// Loads the program for all services, the first with this many VIPs and backends.
-    pub(crate) fn load(name: &str, vips: u16, backends: u16) -> Self {
+    pub(crate) fn load(name: &str, vips: u16, backends: u16, ingress: u32) -> Self {
         let mut text = "interfaces = [\"lo\"]\n".to_owned();
         for (place, (service, settings)) in SERVICES.iter().enumerate() {
             let mut all = vec![vip(service, 4), vip(service, 6)];
@@ -91,6 +93,7 @@ impl World {
             datapath,
             assignment,
             writer: Writer::new(maps).expect("a writer"),
+            ingress,
         };
         world.apply(|_| Health::Up);
         world
@@ -107,7 +110,7 @@ impl World {
                 },
                 location: Some(Location {
                     mac: MacAddress([2, 0, 0, 1, (backend >> 8) as u8, backend as u8]),
-                    ifindex: INGRESS,
+                    ifindex: self.ingress,
                     source_mac: MacAddress(HERE),
                 }),
             }

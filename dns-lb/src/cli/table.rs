@@ -2,10 +2,12 @@
 
 use std::{fmt::Write as _, net::IpAddr, time::Duration};
 
+use dns_lb_common::Ending;
+
 use crate::{
     api::{
         Timestamp,
-        status::{Backend, Service, Status},
+        status::{Backend, Queries, Service, Status},
     },
     health::Health,
 };
@@ -57,7 +59,8 @@ fn push_service(text: &mut String, service: &Service, now: Timestamp) {
         format!("{} packets", short(service.packets)),
         format!("{}B", short(service.bytes)),
     ];
-    push_wrapped(text, &facts);
+    push_wrapped(text, "", &facts);
+    push_counts(text, service);
 
     let heading = COLUMNS.map(|(heading, _, _)| heading.to_owned());
     let rows: Vec<[String; COLUMNS.len()]> = std::iter::once(heading)
@@ -82,6 +85,7 @@ fn push_service(text: &mut String, service: &Service, now: Timestamp) {
     for backend in &service.backends {
         let name = &backend.name;
         let note = match (&backend.mac, &backend.unresolved) {
+            _ if backend.local => format!("{name} is this host"),
             (Some(_), None) => continue,
             (None, None) => format!("{name} gets nothing: its MAC address is not known yet"),
             (None, Some(reason)) => format!("{name} gets nothing: {reason}"),
@@ -91,9 +95,57 @@ fn push_service(text: &mut String, service: &Service, now: Timestamp) {
     }
 }
 
+/// What else has been counted of a service: what there was none of is left out.
+fn push_counts(text: &mut String, service: &Service) {
+    let some = |(name, count): (&str, u64)| (count > 0).then(|| format!("{} {name}", short(count)));
+    let tcp = [
+        ("segments", service.tcp.packets),
+        ("connections", service.tcp.connections),
+    ];
+    let tcp: Vec<String> = tcp.into_iter().filter_map(some).collect();
+    let queries: Vec<String> = service
+        .queries
+        .iter()
+        .flat_map(by_kind)
+        .filter_map(some)
+        .collect();
+    let unsteered = service
+        .endings
+        .iter()
+        .map(|(name, &count)| (name.as_str(), count));
+    let unsteered: Vec<String> = unsteered
+        .filter(|(name, _)| !is_steered(name))
+        .filter_map(some)
+        .collect();
+    for (heading, counts) in [
+        ("  tcp:", tcp),
+        ("  queries:", queries),
+        ("  not steered:", unsteered),
+    ] {
+        if !counts.is_empty() {
+            push_wrapped(text, heading, &counts);
+        }
+    }
+}
+
+/// Queries by what they ask for, and those of them that carry EDNS.
+fn by_kind(queries: &Queries) -> impl Iterator<Item = (&str, u64)> {
+    let types = queries
+        .types
+        .iter()
+        .map(|(name, &count)| (name.as_str(), count));
+    types.chain([("with EDNS", queries.edns)])
+}
+
+/// Whether a backend has had the packets that ended so.
+fn is_steered(ending: &str) -> bool {
+    let steered = [Ending::Transmitted, Ending::Redirected, Ending::Delivered];
+    steered.iter().any(|steered| steered.name() == ending)
+}
+
 /// Facts on one line, or on more where they do not fit.
-fn push_wrapped(text: &mut String, facts: &[String]) {
-    let mut line = String::new();
+fn push_wrapped(text: &mut String, heading: &str, facts: &[String]) {
+    let mut line = heading.to_owned();
     for word in facts.join(", ").split(' ') {
         if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > 100 {
             text.push_str(&line);
@@ -198,6 +250,8 @@ dns-lb 0.1.0, up 2h0m, generation 7
 eth0: native, program 41, link 5
 
 resolvers, 192.168.0.200, port 53 udp, hash, 1.2M packets, 92.5MB
+  tcp: 70 segments, 10 connections
+  queries: 1000 a, 900 with EDNS
   BACKEND  ADMIN    HEALTH  WEIGHT   SHARE  PACKETS  LAST PROBE                SINCE
   dns1     enabled  up           1  100.0%     1.2M  answered NOERROR, 213 us   1h0m
   dns2     enabled  DOWN         1    0.0%        0  timeout                    1h0m
@@ -221,6 +275,22 @@ resolvers, 192.168.0.200, port 53 udp, hash, 1.2M packets, 92.5MB
     }
 
     #[test]
+    fn says_what_was_not_steered_and_who_is_this_host() {
+        let mut status = Status::sample();
+        let service = &mut status.services[0];
+        for (ending, count) in [(Ending::MalformedUdp, 3), (Ending::Delivered, 5)] {
+            service.endings.insert(ending.name().to_owned(), count);
+        }
+        service.backends[1].local = true;
+        let text = render(&status, now());
+        assert!(
+            text.contains("\n  not steered: 3 malformed_udp\n"),
+            "{text}"
+        );
+        assert!(text.ends_with("  dns2 is this host\n"), "{text}");
+    }
+
+    #[test]
     fn fits_a_hundred_columns_whatever_is_in_it() {
         let mut status = Status::sample();
         let service = &mut status.services[0];
@@ -228,6 +298,10 @@ resolvers, 192.168.0.200, port 53 udp, hash, 1.2M packets, 92.5MB
         service.vips = (0..40).map(|n| [203, 0, 113, n].into()).collect();
         service.packets = u64::MAX;
         service.bytes = u64::MAX;
+        service
+            .endings
+            .values_mut()
+            .for_each(|count| *count = u64::MAX);
         let backend = &mut service.backends[0];
         backend.name = "b".repeat(63);
         backend.admin = crate::api::status::Admin::Disabled;

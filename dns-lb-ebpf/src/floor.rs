@@ -47,6 +47,9 @@ fn floor(ctx: XdpContext) -> u32 {
 /// The bits that tell flows.
 #[btf_map(name = "flow_mask")]
 static FLOW_MASK: Array<u32, 1> = Array::new();
+/// The bits of a flow that tell its destination's last octet; none for one destination.
+#[btf_map(name = "vip_mask")]
+static VIP_MASK: Array<u32, 1> = Array::new();
 #[btf_map(name = "behind_front")]
 static BEHIND: ProgramArray<1> = ProgramArray::new();
 
@@ -57,8 +60,10 @@ fn front(ctx: XdpContext) -> u32 {
     // SAFETY: both are the context's own; the verifier checks each access against them.
     let mut frame = unsafe { Frame::new(ctx.data() as *mut u8, ctx.data_end() as *mut u8) };
     const SOURCE: usize = EthernetHeader::LENGTH + 12;
+    const DESTINATION_END: usize = EthernetHeader::LENGTH + 19;
     const PORT: usize = EthernetHeader::LENGTH + Ipv4Header::LENGTH;
     let mask = FLOW_MASK.get(0).copied().unwrap_or_default();
+    let vip_mask = VIP_MASK.get(0).copied().unwrap_or_default();
     let Some(&[low, high]) = frame.view().header::<[u8; 2]>(PORT) else {
         return xdp_action::XDP_ABORTED;
     };
@@ -70,6 +75,11 @@ fn front(ctx: XdpContext) -> u32 {
     let number = u32::from_le_bytes([low, high, c, d]).wrapping_add(0x0009_e375) & mask;
     let [low, high, c, d] = number.to_le_bytes();
     *address = [a, b, c, d];
+    if vip_mask != 0
+        && let Some(octet) = frame.header_mut::<u8>(DESTINATION_END)
+    {
+        *octet = (number & vip_mask) as u8;
+    }
     if let Some(port) = frame.header_mut::<[u8; 2]>(PORT) {
         *port = [low, high];
     }

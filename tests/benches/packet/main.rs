@@ -15,10 +15,10 @@ use dns_lb::health::Health;
 use dns_lb_tests::Node;
 
 use self::{
-    measure::{Floor, Subject, measure},
+    measure::{Floor, Flows, Subject, measure},
     report::{Report, Row, Target},
     wire::Wire,
-    world::{Datagram, LOOPBACK, World},
+    world::{Datagram, LOOPBACK, MANY, NOBODY, Size, World},
 };
 
 fn main() {
@@ -45,16 +45,28 @@ fn main() {
 
 fn run(floor: &Path, rounds: usize, repeat: u32) -> Report {
     let mut floor = Floor::load(floor);
-    let mut usual = World::load("usual", 1, 100, LOOPBACK);
+    let mut usual = World::load("usual", Size::USUAL, LOOPBACK);
+    let sized = |name: &str, size| World::load(name, size, LOOPBACK);
+    let vips = |vips| Size {
+        vips,
+        ..Size::USUAL
+    };
+    let backends = |backends| Size {
+        backends,
+        ..Size::USUAL
+    };
     let mut worlds = [
-        ("16 VIPs", World::load("vips16", 16, 100, LOOPBACK)),
-        ("256 VIPs", World::load("vips256", 256, 100, LOOPBACK)),
-        ("2 backends", World::load("backends2", 1, 2, LOOPBACK)),
-        (
-            "1,000 backends",
-            World::load("backends1000", 1, 1_000, LOOPBACK),
-        ),
+        ("16 VIPs", sized("vips16", vips(16))),
+        ("256 VIPs", sized("vips256", vips(256))),
+        ("2 backends", sized("backends2", backends(2))),
+        ("1,000 backends", sized("backends1000", backends(1_000))),
     ];
+    let more_services = 64;
+    let many = Size {
+        more_services,
+        ..Size::USUAL
+    };
+    let mut cold = sized("cold", many);
     let query = Datagram::Query.frame("hash", 4);
     let mut wire = Wire::take(&floor);
 
@@ -68,10 +80,11 @@ fn run(floor: &Path, rounds: usize, repeat: u32) -> Report {
     ];
     for (name, datagram, service, family, target) in WAYS {
         rows.push(Row::new(name, *target));
-        subjects.push(Subject::alone(
-            usual.program(),
-            datagram.frame(service, *family),
-        ));
+        let subject = Subject::alone(usual.program(), datagram.frame(service, *family));
+        subjects.push(match *service {
+            NOBODY => subject.passing(),
+            _ => subject,
+        });
     }
     for (name, world) in &mut worlds {
         rows.push(Row::new(name, Target::NearHash));
@@ -91,9 +104,25 @@ fn run(floor: &Path, rounds: usize, repeat: u32) -> Report {
                 &format!("{what} behind the front, {name}"),
                 target,
             ));
-            subjects.push(Subject::behind(&floor, program, mask, query.clone()));
+            let flows = Flows { mask, vip_mask: 0 };
+            subjects.push(Subject::behind(&floor, program, flows, query.clone()));
         }
     }
+    // Eight megabytes of tables: what a packet needs of them is in no core's own cache.
+    rows.push(Row::new(
+        "hash behind the front, 1,048,576 flows, 64 tables",
+        Target::None,
+    ));
+    let flows = Flows {
+        mask: 0xf_ffff,
+        vip_mask: u32::from(more_services) - 1,
+    };
+    subjects.push(Subject::behind(
+        &floor,
+        cold.program(),
+        flows,
+        Datagram::Query.frame(MANY, 4),
+    ));
     let samples = measure(&mut floor, &mut subjects, rounds, repeat);
     for (row, samples) in rows.iter_mut().zip(samples) {
         row.samples = samples;
@@ -179,23 +208,23 @@ const WAYS: &[(&str, Datagram, &str, u8, Target)] = &[
     (
         "IPv4/UDP for another host",
         Datagram::Query,
-        "nobody",
+        NOBODY,
         4,
         Target::TimesFloor(1.1),
     ),
     (
         "IPv4/TCP for another host",
         Datagram::Segment,
-        "nobody",
+        NOBODY,
         4,
         Target::TimesFloor(1.1),
     ),
     (
         "IPv6/UDP for another host",
         Datagram::Query,
-        "nobody",
+        NOBODY,
         6,
         Target::TimesFloor(1.1),
     ),
-    ("ARP", Datagram::Arp, "nobody", 4, Target::TimesFloor(1.1)),
+    ("ARP", Datagram::Arp, NOBODY, 4, Target::TimesFloor(1.1)),
 ];

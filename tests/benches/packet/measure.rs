@@ -8,7 +8,7 @@ use aya::{
     programs::{TestRun as _, TestRunOptions, Xdp, loaded_programs},
 };
 use aya_obj::programs::XdpAttachType;
-use dns_lb_common::Backend;
+use dns_lb_common::{Action, Backend};
 
 /// The programs that ours is measured against, and the one in front.
 pub(crate) struct Floor {
@@ -48,17 +48,28 @@ impl Floor {
         swallowed.get(&0, 0).expect("read").iter().sum()
     }
 
-    /// Puts a program behind the front, and says which bits tell flows.
-    fn put_behind(&mut self, program: &Xdp, mask: u32) {
+    /// Puts a program behind the front, and says which bits tell flows and VIPs.
+    fn put_behind(&mut self, program: &Xdp, flows: Flows) {
         let behind = self.ebpf.map_mut("behind_front").unwrap();
         let mut behind: ProgramArray<_> = behind.try_into().unwrap();
         behind
             .set(0, program.fd().expect("loaded"), 0)
             .expect("put behind the front");
-        let flow_mask = self.ebpf.map_mut("flow_mask").unwrap();
-        let mut flow_mask: Array<_, u32> = flow_mask.try_into().unwrap();
-        flow_mask.set(0, mask, 0).expect("written");
+        for (name, mask) in [("flow_mask", flows.mask), ("vip_mask", flows.vip_mask)] {
+            let map = self.ebpf.map_mut(name).unwrap();
+            let mut map: Array<_, u32> = map.try_into().unwrap();
+            map.set(0, mask, 0).expect("written");
+        }
     }
+}
+
+/// What the front makes of one frame.
+#[derive(Clone, Copy)]
+pub(crate) struct Flows {
+    /// The bits that tell flows.
+    pub(crate) mask: u32,
+    /// Those of them that tell VIPs.
+    pub(crate) vip_mask: u32,
 }
 
 /// A handle of its own of a loaded program.
@@ -73,9 +84,11 @@ pub(crate) fn reopen(id: u32) -> Xdp {
 /// A program on a frame.
 pub(crate) struct Subject {
     program: Xdp,
-    /// The program in front, and the mask that tells it flows.
-    front: Option<(Xdp, u32)>,
+    /// The program in front, and what it makes of the frame.
+    front: Option<(Xdp, Flows)>,
     frame: Vec<u8>,
+    /// What becomes of it: a figure of another way would be none of this one.
+    action: Action,
 }
 
 impl Subject {
@@ -84,12 +97,21 @@ impl Subject {
             program,
             front: None,
             frame,
+            action: Action::Transmit,
         }
     }
 
-    pub(crate) fn behind(floor: &Floor, program: Xdp, mask: u32, frame: Vec<u8>) -> Self {
+    /// Of a frame that is for the host's own stack.
+    pub(crate) fn passing(self) -> Self {
         Self {
-            front: Some((floor.program("front"), mask)),
+            action: Action::Pass,
+            ..self
+        }
+    }
+
+    pub(crate) fn behind(floor: &Floor, program: Xdp, flows: Flows, frame: Vec<u8>) -> Self {
+        Self {
+            front: Some((floor.program("front"), flows)),
             ..Self::alone(program, frame)
         }
     }
@@ -106,8 +128,8 @@ pub(crate) fn measure(
     for round in 0..=rounds {
         for (subject, samples) in subjects.iter_mut().zip(&mut samples) {
             let program = match &mut subject.front {
-                Some((front, mask)) => {
-                    floor.put_behind(&subject.program, *mask);
+                Some((front, flows)) => {
+                    floor.put_behind(&subject.program, *flows);
                     front
                 }
                 None => &mut subject.program,
@@ -121,6 +143,7 @@ pub(crate) fn measure(
                     ..TestRunOptions::default()
                 })
                 .expect("a run");
+            assert_eq!(result.return_value, subject.action as u32);
             // The first round warms up.
             if round > 0 {
                 samples.push(result.duration.as_nanos() as f64);

@@ -143,7 +143,7 @@ impl Report {
             } = spread(&row.samples);
             let _ = write!(
                 text,
-                "{:<40} {median:>5.0} [{lower:.0}–{upper:.0}]  bare {:+.0}  {:.2} × floor",
+                "{:<50} {median:>5.0} [{lower:.0}–{upper:.0}]  bare {:+.0}  {:.2} × floor",
                 row.name,
                 self.above(row, "bare"),
                 self.times(row, "floor")

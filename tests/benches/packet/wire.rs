@@ -12,7 +12,7 @@ use nix::{
 
 use super::{
     measure::Floor,
-    world::{Datagram, World},
+    world::{Datagram, Size, World},
 };
 
 /// What `ip` makes the pair by.
@@ -54,7 +54,7 @@ impl Wire {
             _sink: sink,
             near,
             far,
-            world: World::load("wire", 1, 100, far),
+            world: World::load("wire", Size::USUAL, far),
             frame: Datagram::Query.frame("hash", 4),
         }
     }

@@ -25,6 +25,11 @@ const KEY: HashKey = HashKey {
 const HERE: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const ROUTER: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
 
+/// What a frame is for that is for another host.
+pub(crate) const NOBODY: &str = "nobody";
+/// What a frame is for that the front sends to all further services.
+pub(crate) const MANY: &str = "many";
+
 /// Services by name, with the rest of their settings.
 const SERVICES: [(&str, &str); 6] = [
     ("hash", "policy = \"hash\""),
@@ -35,11 +40,36 @@ const SERVICES: [(&str, &str); 6] = [
     ("counted", "policy = \"hash\"\ncount_queries = true"),
 ];
 
+/// How large a configuration is.
+#[derive(Clone, Copy)]
+pub(crate) struct Size {
+    /// VIPs of the first service.
+    pub(crate) vips: u16,
+    /// Backends of the first service; the other named ones have at most a hundred.
+    pub(crate) backends: u16,
+    /// Further services, each with [a VIP](many_vip), a table and 50 backends.
+    pub(crate) more_services: u8,
+}
+
+impl Size {
+    pub(crate) const USUAL: Self = Self {
+        vips: 1,
+        backends: 100,
+        more_services: 0,
+    };
+}
+
+/// The VIP of one of the further services.
+const fn many_vip(place: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 2, 0, place)
+}
+
 /// The VIP of a service; of none, another host's address.
 fn vip(service: &str, family: u8) -> IpAddr {
     let place = SERVICES.iter().position(|(name, _)| *name == service);
     let last = place.map_or(99, |place| 200 + place as u8);
     match family {
+        4 if service == MANY => many_vip(0).into(),
         4 => Ipv4Addr::new(192, 168, 0, last).into(),
         _ => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last.into()).into(),
     }
@@ -55,34 +85,24 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// Loads the program for all services, the first with this many VIPs and backends.
-    pub(crate) fn load(name: &str, vips: u16, backends: u16, ingress: u32) -> Self {
+    /// Loads the program for all services, whose backends are behind the interface that frames come
+    /// in by.
+    pub(crate) fn load(name: &str, size: Size, ingress: u32) -> Self {
         let mut text = "interfaces = [\"lo\"]\n".to_owned();
         for (place, (service, settings)) in SERVICES.iter().enumerate() {
-            let mut all = vec![vip(service, 4), vip(service, 6)];
+            let mut vips = vec![vip(service, 4), vip(service, 6)];
+            let mut backends = size.backends.min(100);
             if place == 0 {
-                all.extend((2..vips).map(|number| {
+                vips.extend((2..size.vips).map(|number| {
                     IpAddr::from(Ipv4Addr::from_bits(0x0a01_0000 + u32::from(number)))
                 }));
+                backends = size.backends;
             }
-            let all: Vec<String> = all.iter().map(|vip| format!("\"{vip}\"")).collect();
-            let _ = write!(
-                text,
-                "[[service]]\nname = \"{service}\"\nvips = [{}]\n{settings}\n",
-                all.join(", ")
-            );
-            let count = if place == 0 {
-                backends
-            } else {
-                backends.min(100)
-            };
-            for number in 0..count {
-                let address = Ipv4Addr::from_bits(0x0a00_0001 + u32::from(number));
-                let _ = write!(
-                    text,
-                    "[[service.backend]]\nname = \"b{number}\"\naddress = \"{address}\"\n"
-                );
-            }
+            push_service(&mut text, service, &vips, settings, backends);
+        }
+        for place in 0..size.more_services {
+            let vips = [many_vip(place).into()];
+            push_service(&mut text, &format!("more{place}"), &vips, "", 50);
         }
         let config = Config::parse(&text).expect("a configuration");
         let pins = PathBuf::from("/sys/fs/bpf").join(name);
@@ -131,6 +151,23 @@ impl World {
             .info()
             .expect("its info")
             .verified_instruction_count()
+    }
+}
+
+/// Adds a service to a configuration.
+fn push_service(text: &mut String, name: &str, vips: &[IpAddr], settings: &str, backends: u16) {
+    let vips: Vec<String> = vips.iter().map(|vip| format!("\"{vip}\"")).collect();
+    let vips = vips.join(", ");
+    let _ = write!(
+        text,
+        "[[service]]\nname = \"{name}\"\nvips = [{vips}]\n{settings}\n"
+    );
+    for number in 0..backends {
+        let address = Ipv4Addr::from_bits(0x0a00_0001 + u32::from(number));
+        let _ = write!(
+            text,
+            "[[service.backend]]\nname = \"b{number}\"\naddress = \"{address}\"\n"
+        );
     }
 }
 

@@ -14,7 +14,7 @@ use serde::Deserialize;
 
 use crate::{
     backend::Backend,
-    lab::VIP,
+    lab::{VIP, VIP_V6},
     node::{Node, Stdout},
     process::Process,
 };
@@ -39,6 +39,10 @@ pub struct Status {
 pub struct ServiceStatus {
     /// Its name.
     pub name: String,
+    /// Packets for it, however they ended.
+    pub packets: u64,
+    /// Octets of the frames that were steered.
+    pub bytes: u64,
     /// TCP to it.
     pub tcp: TcpStatus,
     /// Its backends.
@@ -92,14 +96,18 @@ pub struct Agent {
     process: Option<Process>,
 }
 
-/// A configuration with one service for the lab's VIP, all else at its defaults; the backends'
-/// MAC addresses are left to the agent to find.
+/// A configuration with one service for the lab's VIP, or VIPs if the backends have IPv6, all else at
+/// its defaults; the backends' MAC addresses are left to the agent to find.
 #[must_use]
 pub fn configuration(interfaces: &[&str], policy: &str, backends: &[&Backend]) -> String {
+    let mut vips = vec![VIP.to_string()];
+    if backends.iter().any(|backend| backend.address_v6.is_some()) {
+        vips.push(VIP_V6.to_string());
+    }
     let mut text = format!(
         "interfaces = {interfaces:?}\n\n\
          [api]\nlisten = \"127.0.0.1:8053\"\n\n\
-         [[service]]\nname = \"resolvers\"\nvips = [\"{VIP}\"]\nport = 53\n\
+         [[service]]\nname = \"resolvers\"\nvips = {vips:?}\nport = 53\n\
          protocols = [\"udp\", \"tcp\"]\npolicy = \"{policy}\"\n"
     );
     for Backend { name, address, .. } in backends {

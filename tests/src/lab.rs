@@ -12,14 +12,17 @@
 //! balancer, since it alone answers for it in ARP; backends answer clients straight through the
 //! router. Each link is a veth pair with one end in the router, in a bridge.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 use anyhow::{Result, ensure};
 
 use crate::{
     backend::Backend,
+    network::{Network, balancer_address, vip_route_v6},
     node::Node,
-    process,
     software::Software,
     xdp_pass::{self, PassLink},
 };
@@ -43,7 +46,7 @@ pub enum Segment {
 }
 
 impl Segment {
-    const fn index(self) -> u8 {
+    pub(crate) const fn index(self) -> u8 {
         match self {
             Self::First => 0,
             Self::Second => 1,
@@ -80,6 +83,8 @@ pub struct Topology {
     pub backends: Vec<Host>,
     /// Whether all hosts have IPv6 as well.
     pub ipv6: bool,
+    /// The MTU of every link, in octets.
+    pub mtu: u16,
 }
 
 impl Topology {
@@ -90,6 +95,7 @@ impl Topology {
             clients: 1,
             backends: software.iter().copied().map(Host::running).collect(),
             ipv6: false,
+            mtu: 1500,
         }
     }
 
@@ -109,6 +115,8 @@ pub struct Client {
     pub node: Node,
     /// Its address: 198.51.100.7 is the first's.
     pub address: Ipv4Addr,
+    /// Its IPv6 address, in a lab that has IPv6.
+    pub address_v6: Option<Ipv6Addr>,
 }
 
 /// All hosts. Dropping the lab ends all that runs on them.
@@ -121,6 +129,7 @@ pub struct Lab {
     pub backends: Vec<Backend>,
     /// What is between them.
     pub router: Node,
+    ipv6: bool,
     pass_links: Vec<PassLink>,
 }
 
@@ -151,54 +160,38 @@ impl Lab {
             topology.clients <= 200 && topology.backends.len() <= 50,
             "the lab's networks are too small for so many hosts"
         );
-        let ipv6 = topology.ipv6;
-        let router = make_router(ipv6)?;
-        let mut pass = Vec::new();
-
-        let balancer = make_host("balancer", ipv6, &[])?;
+        let network = Network::new(topology)?;
         let second = topology
             .backends
             .iter()
             .any(|host| host.segment == Segment::Second);
         let segments = [Segment::First, Segment::Second];
-        for segment in &segments[..if second { 2 } else { 1 }] {
-            let index = segment.index();
-            let port = format!("lb{index}");
-            let interface = Interface {
-                name: format!("eth{index}"),
-                mac: format!("02:00:00:00:0{index}:01"),
-                address: Ipv4Addr::new(192, 168, index, 1),
-                address_v6: ipv6.then(|| segment_address(index, 1)),
-            };
-            plug(&router, &format!("br{index}"), &port, &balancer, &interface)?;
-            pass.push(router.run(move || xdp_pass::attach(&port))?);
-        }
-        balancer.ip(&format!(
-            "addr add {VIP}/32 dev lo\nroute add default via 192.168.0.254"
-        ))?;
-        if ipv6 {
-            balancer.ip(&default_route_v6(&segment_address(0, 0xfe)))?;
-            let balancer = segment_address(0, 1);
-            router.ip(&format!("route add {VIP_V6}/128 via {balancer}"))?;
-        }
-
+        let (balancer, pass_links) =
+            network.make_balancer(&segments[..if second { 2 } else { 1 }])?;
         let backends = (1..).zip(&topology.backends);
         let clients = 1..=topology.clients;
         Ok(Self {
             backends: backends
-                .map(|(number, host)| make_backend(&router, number, *host, ipv6))
+                .map(|(number, host)| network.make_backend(number, *host))
                 .collect::<Result<_>>()?,
             clients: clients
-                .map(|number| make_client(&router, number, ipv6))
+                .map(|number| network.make_client(number))
                 .collect::<Result<_>>()?,
             balancer,
-            router,
-            pass_links: pass,
+            router: network.router,
+            ipv6: topology.ipv6,
+            pass_links,
         })
     }
 }
 
 impl Lab {
+    /// Who may answer: what each server calls itself.
+    #[must_use]
+    pub fn identities(&self) -> BTreeSet<String> {
+        self.backends.iter().map(Backend::identity).collect()
+    }
+
     /// Lets a backend's host forward frames by XDP, as a balancer's can: a veth hands such frames on
     /// only if its other end runs a program too.
     ///
@@ -227,164 +220,19 @@ impl Lab {
             "neigh replace {VIP} lladdr {mac} dev br0 nud permanent"
         ))
     }
-}
 
-/// An interface to be made.
-struct Interface {
-    name: String,
-    mac: String,
-    address: Ipv4Addr,
-    address_v6: Option<Ipv6Addr>,
-}
-
-/// A host's address on a segment.
-fn segment_address(segment: u8, host: u16) -> Ipv6Addr {
-    Ipv6Addr::new(0x2001, 0xdb8, 0, segment.into(), 0, 0, 0, host)
-}
-
-/// A host's address in the clients' network.
-fn client_address(host: u16) -> Ipv6Addr {
-    Ipv6Addr::new(0x2001, 0xdb8, 0x100, 0, 0, 0, 0, host)
-}
-
-fn default_route_v6(router: &Ipv6Addr) -> String {
-    format!("route add default via {router}")
-}
-
-fn make_router(ipv6: bool) -> Result<Node> {
-    let forwarding = &["net/ipv4/ip_forward=1", "net/ipv6/conf/all/forwarding=1"];
-    let router = make_host("router", ipv6, forwarding)?;
-    router.ip(&format!(
-        "link add br0 address 02:00:00:00:00:fe type bridge mcast_snooping 0\n\
-         link add br1 address 02:00:00:00:01:fe type bridge mcast_snooping 0\n\
-         link add clients address 02:00:00:00:0c:fe type bridge mcast_snooping 0\n\
-         addr add 192.168.0.254/24 dev br0\n\
-         addr add 192.168.1.254/24 dev br1\n\
-         addr add {CLIENT_NETWORK}.254/24 dev clients\n\
-         link set br0 up\n\
-         link set br1 up\n\
-         link set clients up"
-    ))?;
-    if ipv6 {
-        let gateways = [
-            (segment_address(0, 0xfe), "br0"),
-            (segment_address(1, 0xfe), "br1"),
-            (client_address(0xfe), "clients"),
-        ];
-        for (address, bridge) in gateways {
-            router.ip(&format!("addr add {address}/64 dev {bridge} nodad"))?;
+    /// Has the router send packets for the VIPs to the balancer's interface on this segment. In a lab
+    /// that was just built it is the first.
+    ///
+    /// # Errors
+    /// `ip` refuses.
+    pub fn route_vips_by(&self, segment: Segment) -> Result<()> {
+        let balancer = balancer_address(segment);
+        let route = format!("route replace {VIP}/32 via {balancer}");
+        self.router.ip(&route)?;
+        if self.ipv6 {
+            self.router.ip(&vip_route_v6(segment))?;
         }
+        Ok(())
     }
-    Ok(router)
-}
-
-fn make_backend(router: &Node, number: u8, host: Host, ipv6: bool) -> Result<Backend> {
-    let name = format!("dns{number}");
-    // The VIP is the host's own, but not its to announce: that is the balancer's.
-    let quiet = &[
-        "net/ipv4/conf/all/arp_ignore=1",
-        "net/ipv4/conf/all/arp_announce=2",
-    ];
-    let node = make_host(&name, ipv6, quiet)?;
-    let segment = host.segment.index();
-    let interface = Interface {
-        name: "eth0".to_owned(),
-        mac: format!("02:00:00:00:0{segment}:{:02x}", 200 + number),
-        address: Ipv4Addr::new(192, 168, segment, 200 + number),
-        address_v6: ipv6.then(|| segment_address(segment, 0x200 + u16::from(number))),
-    };
-    plug(router, &format!("br{segment}"), &name, &node, &interface)?;
-    node.ip(&format!(
-        "addr add {VIP}/32 dev lo\nroute add default via 192.168.{segment}.254"
-    ))?;
-    if ipv6 {
-        // No host answers for it on a link: neighbour discovery asks for addresses of that link.
-        let route = default_route_v6(&segment_address(segment, 0xfe));
-        node.ip(&format!("addr add {VIP_V6}/128 dev lo nodad\n{route}"))?;
-    }
-    Ok(Backend {
-        name,
-        address: interface.address,
-        address_v6: interface.address_v6,
-        mac: interface.mac,
-        node,
-        software: host.software,
-        server: None,
-    })
-}
-
-fn make_client(router: &Node, number: u8, ipv6: bool) -> Result<Client> {
-    let name = format!("client{number}");
-    let node = make_host(&name, ipv6, &[])?;
-    let interface = Interface {
-        name: "eth0".to_owned(),
-        mac: format!("02:00:00:00:0c:{:02x}", 6 + number),
-        address: Ipv4Addr::new(198, 51, 100, 6 + number),
-        address_v6: ipv6.then(|| client_address(6 + u16::from(number))),
-    };
-    plug(router, "clients", &name, &node, &interface)?;
-    node.ip(&format!("route add default via {CLIENT_NETWORK}.254"))?;
-    if ipv6 {
-        node.ip(&default_route_v6(&client_address(0xfe)))?;
-    }
-    Ok(Client {
-        node,
-        address: interface.address,
-    })
-}
-
-/// A host whose IPv4 takes packets from wherever they come, and whose IPv6 is off, or has only the
-/// addresses that it is given, and those at once.
-fn make_host(name: &str, ipv6: bool, settings: &'static [&'static str]) -> Result<Node> {
-    let node = Node::new(name)?;
-    node.sysctl(&[
-        "net/ipv4/conf/all/rp_filter=0",
-        "net/ipv4/conf/default/rp_filter=0",
-    ])?;
-    node.sysctl(match ipv6 {
-        true => &[
-            "net/ipv6/conf/default/accept_dad=0",
-            "net/ipv6/conf/default/accept_ra=0",
-            "net/ipv6/conf/default/autoconf=0",
-            "net/ipv6/conf/default/router_solicitations=0",
-        ],
-        false => &[
-            "net/ipv6/conf/all/disable_ipv6=1",
-            "net/ipv6/conf/default/disable_ipv6=1",
-        ],
-    })?;
-    node.sysctl(settings)?;
-    Ok(node)
-}
-
-/// Lays a wire from a bridge of the router to a host.
-fn plug(router: &Node, bridge: &str, port: &str, node: &Node, interface: &Interface) -> Result<()> {
-    let Interface {
-        name,
-        mac,
-        address,
-        address_v6,
-    } = interface;
-    let tid = node.tid();
-    router.ip(&format!(
-        "link add {port} type veth peer name {name} address {mac} netns /proc/{tid}/ns/net\n\
-         link set {port} master {bridge} up"
-    ))?;
-    node.ip(&format!(
-        "addr add {address}/24 dev {name}\nlink set {name} up"
-    ))?;
-    if let Some(address) = address_v6 {
-        node.ip(&format!("addr add {address}/64 dev {name} nodad"))?;
-    }
-    // A veth leaves checksums to the far end's stack, which frames that XDP forwards never reach.
-    let mut ethtool = process::program("ethtool");
-    ethtool.args(["-K", name, "tx", "off"]);
-    let output = node.output(ethtool)?;
-    ensure!(
-        output.status.success(),
-        "ethtool on {}: {}",
-        node.name(),
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
-    Ok(())
 }

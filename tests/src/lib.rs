@@ -12,6 +12,7 @@ pub mod dns;
 pub mod lab;
 pub mod load;
 mod mounts;
+mod network;
 pub mod node;
 pub mod process;
 pub mod relay;

@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, process::Command};
 
 use anyhow::Result;
 
-use crate::{node::Node, process};
+use crate::{dns, node::Node, process};
 
 /// Seconds that clients may keep a record.
 const TTL: u32 = 5;
@@ -86,10 +86,16 @@ struct Zone {
 /// What every server of the lab serves. Only the identity differs.
 fn zones(identity: &str) -> [Zone; 3] {
     let record = |owner: &str, kind, data: &str| (owner.to_owned(), kind, data.to_owned());
+    let mut lab = vec![record(dns::IDENTITY, "TXT", &format!("\"{identity}\""))];
+    lab.extend((0..50).map(|number| {
+        // As long as a string of a TXT record may be, and each another.
+        let data = format!("\"{number:0255}\"");
+        record(dns::LARGE, "TXT", &data)
+    }));
     [
         Zone {
             origin: "lab.example",
-            records: vec![record("id.lab.example.", "TXT", &format!("\"{identity}\""))],
+            records: lab,
         },
         Zone {
             origin: "example.com",
@@ -132,11 +138,12 @@ fn lines(setting: &str, addresses: &[IpAddr]) -> String {
 
 fn nsd_config(addresses: &[IpAddr], zones: &[Zone]) -> String {
     // With the addresses named, NSD answers from the one that was asked. Its rate limit would
-    // take a load generator for an attack.
+    // take a load generator for an attack. Beyond half of its connections, of which it has 100
+    // otherwise, it closes new ones that are idle for 200 ms.
     let mut text = format!(
         "server:\n{}  username: \"\"\n  \
          zonesdir: {HOME}\n  xfrdir: {HOME}\n  database: \"\"\n  pidfile: \"\"\n  xfrdfile: \"\"\n  \
-         zonelistfile: {HOME}/nsd.list\n  server-count: 1\n  rrl-ratelimit: 0\n  \
+         zonelistfile: {HOME}/nsd.list\n  server-count: 1\n  rrl-ratelimit: 0\n  tcp-count: 1000\n  \
          receive-buffer-size: {RECEIVE_BUFFER}\n\
          remote-control:\n  control-enable: no\n",
         lines("ip-address", addresses)

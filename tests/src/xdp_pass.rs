@@ -20,6 +20,9 @@ const LINK_CREATE: libc::c_int = 28;
 const PROG_TYPE_XDP: u32 = 6;
 /// `BPF_XDP` of `enum bpf_attach_type`.
 const ATTACH_XDP: u32 = 37;
+/// `BPF_F_XDP_HAS_FRAGS`: the program takes frames in several buffers. On a veth whose peer has a
+/// large MTU there is none without.
+const HAS_FRAGS: u32 = 1 << 5;
 /// `XDP_FLAGS_DRV_MODE`: in the driver, where the frames would otherwise be lost.
 const DRIVER_MODE: u32 = 1 << 2;
 
@@ -36,6 +39,11 @@ struct ProgLoad {
     insn_cnt: u32,
     insns: u64,
     license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
 }
 
 /// The start of `union bpf_attr` for `BPF_LINK_CREATE`.
@@ -61,6 +69,11 @@ pub(crate) fn attach(interface: &str) -> Result<PassLink> {
             insn_cnt: PASS.len() as u32,
             insns: PASS.as_ptr() as u64,
             license: c"Dual MIT/GPL".as_ptr() as u64,
+            log_level: 0,
+            log_size: 0,
+            log_buf: 0,
+            kern_version: 0,
+            prog_flags: HAS_FRAGS,
         },
     )
     .context("loading the XDP program that passes everything")?;

@@ -3,18 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use dns_lb_tests::{Agent, Lab, Load, Ports, Software, Topology, lab::VIP};
-use serde_json::Value;
 
-use crate::stage::{START_LIMIT, binary};
-
-/// How often packets of the service ended like this on the agent's host.
-fn ended(agent: &Agent, ending: &str) -> u64 {
-    let output = agent.run(&["status", "--json"]).expect("a status");
-    let status: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    status["services"][0]["endings"][ending]
-        .as_u64()
-        .expect("a count")
-}
+use crate::stage::{START_LIMIT, binary, ended};
 
 #[test]
 fn two_hosts_balance_over_each_other_whichever_has_the_address() {
@@ -46,11 +36,7 @@ fn two_hosts_balance_over_each_other_whichever_has_the_address() {
             .expect("every backend up");
     }
 
-    let everybody: BTreeSet<String> = lab
-        .backends
-        .iter()
-        .map(|backend| backend.identity())
-        .collect();
+    let everybody = lab.identities();
     for first in 0..2 {
         lab.route_vip_to(first).expect("a neighbour entry");
         let client = &lab.clients[0].node;

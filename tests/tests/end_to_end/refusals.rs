@@ -242,12 +242,7 @@ fn pins_of_a_removal_that_broke_off_are_no_obstacle() {
 
 /// An agent at work in a lab without backends, and its configuration.
 fn lone_agent() -> (Lab, Agent, String) {
-    let topology = Topology {
-        clients: 1,
-        backends: vec![],
-        ipv6: false,
-    };
-    let lab = Lab::build(&topology).expect("a lab");
+    let lab = Lab::build(&Topology::of(&[])).expect("a lab");
     let configuration = GOOD.replace("\"lo\"", "\"eth0\"");
     let mut agent = Agent::start(&lab.balancer, binary(), &configuration).expect("an agent");
     agent

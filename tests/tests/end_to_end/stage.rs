@@ -8,6 +8,7 @@ use std::{
 };
 
 use dns_lb_tests::{Agent, Backend, Host, Lab, Segment, Software, Topology, agent, process};
+use serde_json::Value;
 
 /// How long everything may take to come up on a busy machine.
 pub(crate) const START_LIMIT: Duration = Duration::from_secs(20);
@@ -29,9 +30,19 @@ impl Stage {
 
     /// The same, with the program on these interfaces.
     pub(crate) fn set_on(interfaces: &[&str], topology: &Topology, policy: &str) -> Self {
+        Self::set_configured(topology, |backends| {
+            agent::configuration(interfaces, policy, backends)
+        })
+    }
+
+    /// The same, with the configuration that this makes of the backends.
+    pub(crate) fn set_configured(
+        topology: &Topology,
+        configuration: impl FnOnce(&[&Backend]) -> String,
+    ) -> Self {
         let lab = Lab::start(topology).expect("a lab");
         let backends: Vec<&Backend> = lab.backends.iter().collect();
-        let configuration = agent::configuration(interfaces, policy, &backends);
+        let configuration = configuration(&backends);
         let mut agent = Agent::start(&lab.balancer, binary(), &configuration).expect("an agent");
         agent
             .wait_until_all_up(START_LIMIT)
@@ -91,6 +102,15 @@ pub(crate) fn binary() -> &'static Path {
     })
 }
 
+/// How often packets of the service ended like this on the agent's host.
+pub(crate) fn ended(agent: &Agent, ending: &str) -> u64 {
+    let output = agent.run(&["status", "--json"]).expect("a status");
+    let status: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    status["services"][0]["endings"][ending]
+        .as_u64()
+        .expect("a count")
+}
+
 /// A backend on each of the balancer's two segments.
 pub(crate) fn two_segments() -> Topology {
     let second = Host {
@@ -98,8 +118,7 @@ pub(crate) fn two_segments() -> Topology {
         segment: Segment::Second,
     };
     Topology {
-        clients: 1,
         backends: vec![Host::running(Software::Nsd), second],
-        ipv6: false,
+        ..Topology::of(&[])
     }
 }

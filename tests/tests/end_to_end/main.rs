@@ -3,6 +3,7 @@
 mod death;
 mod explain;
 mod farm;
+mod fragments;
 mod interfaces;
 mod ipv6;
 mod kernel_log;

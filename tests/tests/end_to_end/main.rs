@@ -7,6 +7,7 @@ mod fragments;
 mod interfaces;
 mod ipv6;
 mod kernel_log;
+mod path_mtu;
 mod refusals;
 mod restart;
 mod spread;

@@ -6,6 +6,7 @@ mod farm;
 mod fragments;
 mod interfaces;
 mod ipv6;
+mod jumbo;
 mod kernel_log;
 mod path_mtu;
 mod refusals;

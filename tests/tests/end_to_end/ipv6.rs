@@ -4,12 +4,12 @@
 use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use dns_lb_tests::{
-    Agent, Lab, Node, Software, Topology,
+    Agent, Host, Lab, Node, Segment, Software, Topology,
     dns::{self, Conversation},
     lab::{VIP, VIP_V6},
 };
 
-use crate::stage::{START_LIMIT, binary};
+use crate::stage::{START_LIMIT, Stage, binary, ended};
 
 /// For an answer, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -60,11 +60,7 @@ fn both_families_reach_every_server_over_udp_and_tcp() {
         .expect("every backend up");
 
     let client = lab.clients[0].node.clone();
-    let all: BTreeSet<String> = lab
-        .backends
-        .iter()
-        .map(|backend| backend.identity())
-        .collect();
+    let all = lab.identities();
     assert_eq!(ask(&client, VIP, 60), all);
     assert_eq!(ask(&client, VIP_V6, 60), all);
     assert_eq!(converse(&client, VIP, 40), all);
@@ -83,5 +79,55 @@ fn both_families_reach_every_server_over_udp_and_tcp() {
     ] {
         assert_eq!(answered.len(), 2, "{answered:?}");
         assert!(!answered.contains(&dead), "{answered:?}");
+    }
+}
+
+#[test]
+fn every_server_answers_by_whichever_interface_a_query_comes_in() {
+    let mut topology = Topology::dual_stack(&[Software::Nsd, Software::Knot]);
+    for software in [Software::Unbound, Software::Nsd] {
+        topology.backends.push(Host {
+            software: Some(software),
+            segment: Segment::Second,
+        });
+    }
+    let stage = Stage::set_on(&["eth0", "eth1"], &topology, "hash");
+    let client = &stage.lab.clients[0].node;
+    let all = stage.lab.identities();
+    for segment in [Segment::First, Segment::Second] {
+        stage.lab.route_vips_by(segment).expect("routes");
+        for vip in [IpAddr::from(VIP), VIP_V6.into()] {
+            // What goes out by the interface that it came in by, what by the other, and what is for
+            // servers on the segment that it came in from.
+            let counts = || {
+                let backends = stage
+                    .agent
+                    .status()
+                    .expect("a status")
+                    .services
+                    .remove(0)
+                    .backends;
+                let near = backends.iter().zip(&topology.backends);
+                let near = near.filter(|(_, host)| host.segment == segment);
+                [
+                    ended(&stage.agent, "transmitted"),
+                    ended(&stage.agent, "redirected"),
+                    near.map(|(backend, _)| backend.packets).sum(),
+                ]
+            };
+            let before = counts();
+            assert_eq!(ask(client, vip, 60), all, "{vip} by {segment:?}");
+            let [transmitted, redirected, near] = counts();
+            let transmitted = transmitted - before[0];
+            assert_eq!(transmitted, near - before[2], "{vip} by {segment:?}");
+            assert_eq!(transmitted + redirected - before[1], 60);
+        }
+    }
+    // Only now: the last segments of a connection may be counted after its end.
+    for segment in [Segment::First, Segment::Second] {
+        stage.lab.route_vips_by(segment).expect("routes");
+        for vip in [IpAddr::from(VIP), VIP_V6.into()] {
+            assert_eq!(converse(client, vip, 40), all, "{vip} by {segment:?}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 mod death;
 mod explain;
 mod farm;
+mod flood;
 mod fragments;
 mod interfaces;
 mod ipv6;

@@ -10,7 +10,7 @@ use crate::stage::Stage;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Connections with the one whom they have reached.
-fn open(client: &Node, count: usize) -> Vec<(Conversation, String)> {
+pub(crate) fn open(client: &Node, count: usize) -> Vec<(Conversation, String)> {
     client.run(move || {
         let opened = (0..count).map(|_| {
             let mut conversation = Conversation::open(VIP, PATIENCE).expect("a connection");
@@ -19,6 +19,16 @@ fn open(client: &Node, count: usize) -> Vec<(Conversation, String)> {
         });
         opened.collect()
     })
+}
+
+/// Asks once more over each; whom it has reached answers.
+pub(crate) fn stay(opened: &mut [(Conversation, String)], when: &str) {
+    for (conversation, identity) in opened {
+        let answer = conversation
+            .ask()
+            .unwrap_or_else(|error| panic!("{when}: {error:#}"));
+        assert_eq!(answer, *identity, "{when}");
+    }
 }
 
 #[test]
@@ -33,14 +43,6 @@ fn connections_outlive_the_death_and_return_of_another_server() {
     let (broken, mut kept): (Vec<_>, Vec<_>) =
         opened.into_iter().partition(|(_, who)| *who == dead);
     assert!(!broken.is_empty());
-    let stay = |kept: &mut Vec<(Conversation, String)>, when: &str| {
-        for (conversation, identity) in kept {
-            let answer = conversation
-                .ask()
-                .unwrap_or_else(|error| panic!("{when}: {error:#}"));
-            assert_eq!(answer, *identity, "{when}");
-        }
-    };
 
     stage.lab.backends[0].kill().expect("the server runs");
     stage.await_down("dns1");

@@ -81,11 +81,11 @@ impl Status {
             .map(|status| status.health.as_str())
     }
 
-    /// Whether every backend is up.
+    /// Whether every backend is up and takes queries: the verdict is a moment ahead of the maps.
     #[must_use]
     pub fn all_up(&self) -> bool {
         let mut backends = self.services.iter().flat_map(|service| &service.backends);
-        backends.all(|status| status.health == "up")
+        backends.all(|status| status.health == "up" && status.share > 0.0)
     }
 }
 
@@ -218,7 +218,7 @@ impl Agent {
         }
     }
 
-    /// Waits until the agent calls every backend up.
+    /// Waits until the agent calls every backend up, and has every one take queries.
     ///
     /// # Errors
     /// As [`Agent::wait_until`].

@@ -198,6 +198,13 @@ const WAYS: &[(&str, Datagram, &str, u8, Target)] = &[
         Target::TimesFloor(1.8),
     ),
     (
+        "IPv4/UDP hash, behind a VLAN tag",
+        Datagram::Tagged,
+        "hash",
+        4,
+        Target::None,
+    ),
+    (
         "IPv4/TCP established",
         Datagram::Segment,
         "hash",

@@ -15,7 +15,7 @@ use dns_lb::{
     steer::{Assignment, Knowledge, Location, Recorded, Writer, assign, plan},
 };
 use dns_lb_common::HashKey;
-use etherparse::{EtherType, PacketBuilder};
+use etherparse::{EtherType, PacketBuilder, VlanId};
 
 /// `BPF_PROG_TEST_RUN` pretends that frames come in by the loopback interface.
 pub(crate) const LOOPBACK: u32 = 1;
@@ -24,6 +24,7 @@ const KEY: HashKey = HashKey {
 };
 const HERE: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const ROUTER: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
+const CLIENT: [u8; 4] = [198, 51, 100, 7];
 
 /// What a frame is for that is for another host.
 pub(crate) const NOBODY: &str = "nobody";
@@ -176,6 +177,8 @@ fn push_service(text: &mut String, name: &str, vips: &[IpAddr], settings: &str, 
 pub(crate) enum Datagram {
     /// A query for `www.example.com. A`.
     Query,
+    /// The same behind a VLAN tag.
+    Tagged,
     /// An ACK without data.
     Segment,
     Syn,
@@ -188,6 +191,7 @@ impl Datagram {
         const QUERY: &[u8] =
             b"\x12\x34\x01\x00\0\x01\0\0\0\0\0\0\x03www\x07example\x03com\0\0\x01\0\x01";
         let ethernet = PacketBuilder::ethernet2(ROUTER, HERE);
+        let tag = VlanId::try_new(7).expect("a VLAN");
         let mut frame = Vec::new();
         if let Self::Arp = self {
             let arp = [0, 1, 8, 0, 6, 4, 0, 1].into_iter().chain([0; 20]);
@@ -198,14 +202,17 @@ impl Datagram {
             return frame;
         }
         let ip = match vip(service, family) {
-            IpAddr::V4(vip) => ethernet.ipv4([198, 51, 100, 7], vip.octets(), 63),
+            IpAddr::V4(vip) => match self {
+                Self::Tagged => ethernet.single_vlan(tag).ipv4(CLIENT, vip.octets(), 63),
+                _ => ethernet.ipv4(CLIENT, vip.octets(), 63),
+            },
             IpAddr::V6(vip) => {
                 let client = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 7);
                 ethernet.ipv6(client.octets(), vip.octets(), 63)
             }
         };
         let written = match self {
-            Self::Query => ip.udp(4242, 53).write(&mut frame, QUERY),
+            Self::Query | Self::Tagged => ip.udp(4242, 53).write(&mut frame, QUERY),
             Self::Segment => ip.tcp(4242, 53, 1, 1_024).ack(2).write(&mut frame, &[]),
             Self::Syn | Self::Arp => ip.tcp(4243, 53, 1, 1_024).syn().write(&mut frame, &[]),
         };

@@ -66,7 +66,7 @@ pub(crate) fn spawn(name: String, command: &mut Command, stdout: Stdout) -> Resu
 }
 
 /// Has the program killed when the thread that starts it ends.
-pub(crate) fn die_with_parent(command: &mut Command) {
+pub fn die_with_parent(command: &mut Command) {
     let parent = getpid();
     let before_exec = move || {
         set_pdeathsig(Signal::SIGKILL)?;

@@ -5,8 +5,8 @@ use std::env::consts;
 use anyhow::anyhow;
 
 use crate::{
-    check::{endian, program_target_dir, run_visibly},
-    process::cargo,
+    check::{endian, program_target_dir},
+    process::{cargo, run_visibly},
     toolchain::{self, Toolchain},
 };
 

@@ -3,14 +3,11 @@
 //! cargo-fuzz builds and runs it; it is installed below the target folder if it is not there. What it
 //! has found by way of interesting frames is kept there too, from one run to the next.
 
-use std::{env, fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use anyhow::Context as _;
 
-use crate::{
-    check::run_visibly,
-    process::{cargo, run_quietly},
-};
+use crate::process::{cargo, run_quietly, run_visibly, target_dir};
 
 /// The fuzzer's package, whose fixtures the tests replay.
 const FOLDER: &str = "dns-lb-ebpf/fuzz";
@@ -22,8 +19,7 @@ const LONGEST: usize = 1_024;
 const HANGS: u32 = 5;
 
 pub(crate) fn run(target: &str, seconds: u32) -> anyhow::Result<()> {
-    let target_dir = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-    let target_dir = std::path::absolute(target_dir)?.join("fuzz");
+    let target_dir = std::path::absolute(target_dir())?.join("fuzz");
     let tools = install(&target_dir)?;
     let corpus = target_dir.join("corpus").join(target);
     let artifacts = target_dir.join("artifacts").join(target);

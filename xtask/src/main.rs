@@ -4,6 +4,7 @@ mod bench;
 mod check;
 mod demo;
 mod fuzz;
+mod kernel;
 mod process;
 mod setup;
 mod test;
@@ -49,6 +50,7 @@ enum Chore {
     },
     /// Hold the tree against its rules: format, lints, documentation, licences
     Check,
+    Kernel(kernel::Args),
     /// Run every test: host, kernel and lab; needs root
     Test {
         /// Leave out the tests that need root and a kernel
@@ -86,6 +88,7 @@ fn run(chore: Chore) -> anyhow::Result<ExitCode> {
             bench::run(json, quick).map(|()| ExitCode::SUCCESS)
         }
         Chore::Fuzz { seconds, target } => fuzz::run(&target, seconds).map(|()| ExitCode::SUCCESS),
+        Chore::Kernel(args) => kernel::run(&args),
         Chore::Check => check::run().map(|()| ExitCode::SUCCESS),
         Chore::Test {
             host_only,

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every test by one command, and one line that counts them.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    fmt,
     ops::AddAssign,
     process::{ExitCode, Stdio},
 };
@@ -9,12 +9,12 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use crate::{
-    process::cargo,
+    process::{cargo, lines},
     setup::{self, is_root},
 };
 
 /// The crate whose tests need root and a kernel.
-const KERNEL_TESTS: &str = "dns-lb-tests";
+pub(crate) const KERNEL_TESTS: &str = "dns-lb-tests";
 
 pub(crate) fn run(host_only: bool, arguments: &[String]) -> anyhow::Result<ExitCode> {
     if !host_only {
@@ -43,10 +43,7 @@ pub(crate) fn run(host_only: bool, arguments: &[String]) -> anyhow::Result<ExitC
     } else {
         ""
     };
-    println!(
-        "{} passed, {} failed, {} skipped{left_out}",
-        total.passed, total.failed, total.skipped
-    );
+    println!("{total}{left_out}");
     Ok(if complete && total.failed == 0 {
         ExitCode::SUCCESS
     } else {
@@ -56,10 +53,20 @@ pub(crate) fn run(host_only: bool, arguments: &[String]) -> anyhow::Result<ExitC
 
 /// What test binaries reported.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Count {
-    passed: usize,
-    failed: usize,
-    skipped: usize,
+pub(crate) struct Count {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
+    pub(crate) skipped: usize,
+}
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} passed, {} failed, {} skipped",
+            self.passed, self.failed, self.skipped
+        )
+    }
 }
 
 impl AddAssign for Count {
@@ -82,10 +89,8 @@ fn cargo_test(packages: &[&str], arguments: &[String]) -> anyhow::Result<Count> 
         .context("cannot run cargo test")?;
     let stdout = child.stdout.take().expect("stdout is piped");
     let mut count = Count::default();
-    for line in BufReader::new(stdout).split(b'\n') {
-        // A test may print anything.
+    for line in lines(stdout) {
         let line = line.context("cannot read the output of cargo test")?;
-        let line = String::from_utf8_lossy(&line);
         println!("{line}");
         if let Some(result) = parse_result(&line) {
             count += result;
@@ -100,7 +105,7 @@ fn cargo_test(packages: &[&str], arguments: &[String]) -> anyhow::Result<Count> 
 }
 
 /// Reads the line with which a test binary ends; `None` if it is another line.
-fn parse_result(line: &str) -> Option<Count> {
+pub(crate) fn parse_result(line: &str) -> Option<Count> {
     let (_, fields) = line.strip_prefix("test result: ")?.split_once(". ")?;
     let field = |name: &str| {
         fields

@@ -2,16 +2,14 @@
 
 mod licences;
 
-use std::{
-    env,
-    env::consts,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
+use std::{env::consts, path::PathBuf, process::Stdio};
+
+use anyhow::{anyhow, bail};
+
+use crate::{
+    process::{cargo, run_visibly, target_dir},
+    toolchain::Toolchain,
 };
-
-use anyhow::{Context as _, anyhow, bail, ensure};
-
-use crate::{process::cargo, toolchain::Toolchain};
 
 /// A name for the last line, and the check itself.
 type Check = (&'static str, fn() -> anyhow::Result<()>);
@@ -96,8 +94,7 @@ pub(crate) fn endian() -> &'static str {
 
 /// Where the programs are built outside of the agent's build.
 pub(crate) fn program_target_dir() -> PathBuf {
-    let target_dir = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-    Path::new(&target_dir).join("program")
+    target_dir().join("program")
 }
 
 fn document() -> anyhow::Result<()> {
@@ -125,19 +122,4 @@ fn check_advisories() -> anyhow::Result<()> {
         return Ok(());
     }
     run_visibly(cargo().args(["deny", "check"]))
-}
-
-/// Runs a command with its output on the terminal.
-pub(crate) fn run_visibly(command: &mut Command) -> anyhow::Result<()> {
-    let words: Vec<String> = [command.get_program()]
-        .into_iter()
-        .chain(command.get_args())
-        .map(|word| word.display().to_string())
-        .collect();
-    let words = words.join(" ");
-    let status = command
-        .status()
-        .with_context(|| format!("cannot run {words}"))?;
-    ensure!(status.success(), "{words} failed ({status})");
-    Ok(())
 }

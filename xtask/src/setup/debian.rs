@@ -23,12 +23,12 @@ pub(super) fn is_debian() -> bool {
 
 /// apt on this machine. Its lists are refreshed once, before the first look into them: a fresh
 /// machine has none.
-pub(super) struct Debian {
+pub(crate) struct Debian {
     refreshed: bool,
 }
 
 impl Debian {
-    pub(super) fn detect() -> Option<Self> {
+    pub(crate) fn detect() -> Option<Self> {
         is_debian().then_some(Self { refreshed: false })
     }
 
@@ -60,6 +60,31 @@ impl Debian {
         )
         .map(drop)
         .context("apt-get install")
+    }
+
+    /// The names of all packages that begin so.
+    pub(crate) fn names(&mut self, prefix: &str) -> anyhow::Result<Vec<String>> {
+        self.refresh();
+        let names = run_quietly(Command::new("apt-cache").args(["pkgnames", prefix]))?;
+        Ok(names.lines().map(str::to_owned).collect())
+    }
+
+    /// Lays a package's files below a folder that is made for it, without installing anything.
+    pub(crate) fn unpack(&mut self, package: &str, folder: &Path) -> anyhow::Result<()> {
+        self.refresh();
+        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        run_quietly(
+            Command::new("apt-get")
+                .args(["-q", "-o", "Acquire::Retries=2", "download", package])
+                .current_dir(folder),
+        )
+        .context("apt-get download")?;
+        let archive = fs::read_dir(folder)?
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .find(|path| path.extension().is_some_and(|extension| extension == "deb"))
+            .with_context(|| format!("apt-get left no package in {}", folder.display()))?;
+        run_quietly(Command::new("dpkg").arg("-x").args([&archive, folder]))?;
+        fs::remove_file(&archive).with_context(|| format!("cannot remove {}", archive.display()))
     }
 
     fn refresh(&mut self) {

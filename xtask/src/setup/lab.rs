@@ -1,4 +1,4 @@
-//! The programs that the lab, the tests, the demo and `cargo xtask check` run.
+//! The programs that the lab, the tests, the demo, `cargo xtask check` and `cargo xtask kernel` run.
 
 use std::{env, fs, path::PathBuf};
 
@@ -13,7 +13,7 @@ pub(super) struct Tool {
     daemon: Option<&'static str>,
 }
 
-const TOOLS: [Tool; 10] = [
+pub(super) const TOOLS: [Tool; 10] = [
     daemon("nsd", "nsd", "nsd"),
     daemon("knotd", "knot", "knot"),
     daemon("unbound", "unbound", "unbound"),
@@ -25,6 +25,15 @@ const TOOLS: [Tool; 10] = [
     // rustup brings both; Debian's cargo-web does not.
     tool("cargo-fmt", "rustfmt-web"),
     tool("cargo-clippy", "rust-web-clippy"),
+];
+
+/// What makes and runs the machine of `cargo xtask kernel`, beside the above.
+pub(super) const EMULATOR: [Tool; 5] = [
+    tool("qemu-system-x86_64", "qemu-system-x86"),
+    tool("busybox", "busybox-static"),
+    tool("depmod", "kmod"),
+    tool("insmod", "kmod"),
+    tool("modprobe", "kmod"),
 ];
 
 const fn tool(command: &'static str, package: &'static str) -> Tool {
@@ -43,13 +52,24 @@ const fn daemon(command: &'static str, package: &'static str, service: &'static 
     }
 }
 
-pub(super) fn missing_tools() -> Vec<Tool> {
+pub(super) fn missing(tools: &[Tool]) -> Vec<Tool> {
+    let is_there = |tool: &Tool| find_command(tool.command).is_some();
+    tools
+        .iter()
+        .copied()
+        .filter(|tool| !is_there(tool))
+        .collect()
+}
+
+/// Where a command is, also one that only root is expected to run.
+pub(crate) fn find_command(name: &str) -> Option<PathBuf> {
     // A user's PATH need not have the sbin directories.
     let path = env::var_os("PATH").unwrap_or_default();
     let sbin = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
-    let dirs: Vec<PathBuf> = env::split_paths(&path).chain(sbin).collect();
-    let is_there = |tool: &Tool| dirs.iter().any(|dir| dir.join(tool.command).is_file());
-    TOOLS.into_iter().filter(|tool| !is_there(tool)).collect()
+    env::split_paths(&path)
+        .chain(sbin)
+        .map(|dir| dir.join(name))
+        .find(|file| file.is_file())
 }
 
 pub(super) fn by_hand(tools: &[Tool]) -> Vec<String> {
@@ -79,7 +99,9 @@ pub(super) fn bring(tools: &[Tool], debian: &mut Debian) -> anyhow::Result<()> {
 }
 
 fn packages(tools: &[Tool]) -> Vec<&'static str> {
-    tools.iter().map(|tool| tool.package).collect()
+    let mut packages: Vec<_> = tools.iter().map(|tool| tool.package).collect();
+    packages.dedup();
+    packages
 }
 
 fn services(tools: &[Tool]) -> impl Iterator<Item = &'static str> {

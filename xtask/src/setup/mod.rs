@@ -2,7 +2,8 @@
 //!
 //! It looks first, says what it is about to install and why, and changes nothing that is already
 //! there. Three needs, each independent of the others: the toolchain of the XDP program, the
-//! lab's servers and tools, and a mounted bpffs.
+//! lab's servers and tools, and a mounted bpffs. A fourth, what emulates a machine, is that of one
+//! chore, and is looked at when that is run.
 //!
 //! It speaks on standard error: the chores that call it have results of their own.
 
@@ -14,7 +15,7 @@ use std::{fs, process::Command, time::Instant};
 
 use anyhow::{bail, ensure};
 
-use self::debian::Debian;
+pub(crate) use self::{debian::Debian, lab::find_command};
 use crate::{
     process::run_quietly,
     toolchain::{Missing, Toolchain},
@@ -30,6 +31,19 @@ pub(crate) fn is_root() -> bool {
 
 /// Installs what is missing. Prints nothing if all is there.
 pub(crate) fn ensure() -> anyhow::Result<()> {
+    satisfy(survey)
+}
+
+/// The same for what emulates a machine.
+pub(crate) fn ensure_emulator() -> anyhow::Result<()> {
+    satisfy(|| {
+        let tools = lab::missing(&lab::EMULATOR);
+        let emulator = (!tools.is_empty()).then_some(Need::Emulator(tools));
+        emulator.into_iter().collect()
+    })
+}
+
+fn satisfy(survey: impl Fn() -> Vec<Need>) -> anyhow::Result<()> {
     let needs = survey();
     if needs.is_empty() {
         return Ok(());
@@ -71,12 +85,13 @@ pub(crate) fn report() -> anyhow::Result<()> {
 enum Need {
     Program(Missing),
     Lab(Vec<lab::Tool>),
+    Emulator(Vec<lab::Tool>),
     Bpffs,
 }
 
 fn survey() -> Vec<Need> {
     let program = Toolchain::find().err().map(Need::Program);
-    let tools = lab::missing_tools();
+    let tools = lab::missing(&lab::TOOLS);
     let lab = (!tools.is_empty()).then_some(Need::Lab(tools));
     let bpffs = (!is_bpffs_mounted()).then_some(Need::Bpffs);
     [program, lab, bpffs].into_iter().flatten().collect()
@@ -95,11 +110,12 @@ impl Need {
         match self {
             Self::Program(missing) => format!("the XDP program cannot be built: {missing}"),
             Self::Lab(tools) => {
-                let commands: Vec<&str> = tools.iter().map(|tool| tool.command).collect();
-                format!(
-                    "the tests, the demo or the checks run {}, not installed here",
-                    commands.join(", ")
-                )
+                let commands = commands(tools);
+                format!("the tests, the demo or the checks run {commands}, not installed here")
+            }
+            Self::Emulator(tools) => {
+                let commands = commands(tools);
+                format!("an emulated machine takes {commands}, not installed here")
             }
             Self::Bpffs => format!("no bpffs is mounted at {BPFFS}: maps are pinned there"),
         }
@@ -109,7 +125,7 @@ impl Need {
     fn by_hand(&self) -> Vec<String> {
         match self {
             Self::Program(missing) => program::by_hand(missing),
-            Self::Lab(tools) => lab::by_hand(tools),
+            Self::Lab(tools) | Self::Emulator(tools) => lab::by_hand(tools),
             Self::Bpffs => vec![format!("mount -t bpf bpf {BPFFS}")],
         }
     }
@@ -122,10 +138,15 @@ impl Need {
                 run_quietly(Command::new("mount").args(["-t", "bpf", "bpf", BPFFS])).map(drop)
             }
             (Self::Program(_), Some(debian)) => program::bring(debian),
-            (Self::Lab(tools), Some(debian)) => lab::bring(tools, debian),
+            (Self::Lab(tools) | Self::Emulator(tools), Some(debian)) => lab::bring(tools, debian),
             (_, None) => bail!("this is no Debian: setup does not know its packages"),
         }
     }
+}
+
+fn commands(tools: &[lab::Tool]) -> String {
+    let commands: Vec<&str> = tools.iter().map(|tool| tool.command).collect();
+    commands.join(", ")
 }
 
 fn tell(needs: &[Need]) {

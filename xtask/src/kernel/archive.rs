@@ -1,0 +1,120 @@
+//! A cpio archive in the "newc" format, which the kernel unpacks into its first root file system.
+//!
+//! The format: Linux, `Documentation/driver-api/early-userspace/buffer-format.rst`. Everything in it
+//! belongs to root, whoever writes it.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+};
+
+/// Names and data are filled up to a multiple of so many octets.
+const ALIGNMENT: usize = 4;
+/// The name that ends an archive.
+const TRAILER: &[u8] = b"TRAILER!!!";
+
+const DIRECTORY: u32 = 0o040_000;
+const FILE: u32 = 0o100_000;
+
+/// What is to be in an archive: by path, so that a directory comes before what is in it.
+#[derive(Default)]
+pub(super) struct Archive {
+    entries: BTreeMap<PathBuf, Entry>,
+}
+
+enum Entry {
+    Directory,
+    Program(Vec<u8>),
+}
+
+impl Archive {
+    /// Adds a directory, and those that it is in.
+    pub(super) fn directory(&mut self, path: &Path) {
+        for directory in path.ancestors() {
+            self.entries.insert(directory.to_owned(), Entry::Directory);
+        }
+    }
+
+    /// Adds a file, which may be run, and the directories that it is in.
+    pub(super) fn file(&mut self, path: &Path, contents: Vec<u8>) {
+        if let Some(directory) = path.parent() {
+            self.directory(directory);
+        }
+        self.entries
+            .insert(path.to_owned(), Entry::Program(contents));
+    }
+
+    pub(super) fn write(&self, mut output: impl Write) -> io::Result<()> {
+        for (number, (path, entry)) in (1..).zip(&self.entries) {
+            let name = path.strip_prefix("/").unwrap_or(path);
+            if name.as_os_str().is_empty() {
+                continue;
+            }
+            let name = name.as_os_str().as_bytes();
+            match entry {
+                Entry::Directory => write_entry(&mut output, number, DIRECTORY | 0o755, name, &[]),
+                Entry::Program(contents) => {
+                    write_entry(&mut output, number, FILE | 0o755, name, contents)
+                }
+            }?;
+        }
+        write_entry(&mut output, 0, 0, TRAILER, &[])?;
+        output.flush()
+    }
+}
+
+/// `number` is the inode's: no two are links of one file.
+fn write_entry(
+    output: &mut impl Write,
+    number: u32,
+    mode: u32,
+    name: &[u8],
+    contents: &[u8],
+) -> io::Result<()> {
+    let links = 1 + u32::from(mode & DIRECTORY != 0);
+    let size = u32::try_from(contents.len()).map_err(io::Error::other)?;
+    let name_size = u32::try_from(name.len() + 1).map_err(io::Error::other)?;
+    // After the links: time of change, size, the device's two numbers, those of the device that a
+    // device file is, size of the name with the zero that ends it, check sum (unused).
+    let fields = [number, mode, 0, 0, links, 0, size, 0, 0, 0, 0, name_size, 0];
+    let mut header = String::from("070701");
+    for field in fields {
+        header.push_str(&format!("{field:08X}"));
+    }
+    output.write_all(header.as_bytes())?;
+    output.write_all(name)?;
+    let filled = header.len() + name.len() + 1;
+    output.write_all(&[0; ALIGNMENT][..1 + padding(filled)])?;
+    output.write_all(contents)?;
+    output.write_all(&[0; ALIGNMENT][..padding(contents.len())])
+}
+
+fn padding(length: usize) -> usize {
+    length.next_multiple_of(ALIGNMENT) - length
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_aligned_and_parents_come_first() {
+        let mut archive = Archive::default();
+        archive.file(Path::new("/a/b"), b"octets".to_vec());
+        let mut written = Vec::new();
+        archive.write(&mut written).unwrap();
+
+        assert_eq!(written.len() % ALIGNMENT, 0);
+        let find = |octets: &[u8]| {
+            let mut windows = written.windows(octets.len());
+            windows.position(|window| window == octets).unwrap()
+        };
+        // A header has 110 octets, and a file's data begins where a multiple of four is.
+        assert_eq!(find(b"a\0"), 110);
+        assert_eq!(find(b"a/b\0"), 112 + 110);
+        assert_eq!(find(b"octets"), 112 + 116);
+        assert_eq!(written.len(), 112 + 116 + 8 + 124);
+    }
+}

@@ -1,6 +1,6 @@
 //! The one entry of the `control` map: which bank is live, and how to read it.
 
-use crate::layout;
+use crate::{VipSlot, layout};
 
 /// 128 bits of secret that key the flow hash. Balancers that share it build and index identical
 /// steering tables, so that any of them gives a packet to the same backend.
@@ -73,5 +73,13 @@ impl Control {
     pub const fn live_bank(&self) -> &Bank {
         // Computed, not chosen: a branch here doubles what the verifier goes through.
         &self.banks[(self.active & 1) as usize]
+    }
+
+    /// The bank that a slot is of. For a packet that has found its slot, this one and no other says
+    /// which backends there are: `active` may be another one by now.
+    #[inline(always)]
+    #[must_use]
+    pub const fn bank_of(&self, slot: &VipSlot) -> &Bank {
+        &self.banks[(slot.bank & 1) as usize]
     }
 }

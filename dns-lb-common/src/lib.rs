@@ -28,7 +28,7 @@ pub use vip::{
 };
 
 /// Version of everything in this crate. The agent refuses pins of another version.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Names of the maps, as the program declares them and as they are pinned.
 pub mod map {

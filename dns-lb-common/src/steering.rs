@@ -62,8 +62,11 @@ pub struct Backend {
     pub weight: u16,
     /// Health when last written: 0 unknown, 1 up, 2 down. Not read by the program.
     pub health: u8,
+    /// Whether connections may begin here: 1 if the table names it. A connection that is opened anew
+    /// does not go by what is remembered of an older one with the same ports if not.
+    pub takes_flows: u8,
     /// Unused, zero.
-    pub reserved: [u8; 7],
+    pub reserved: [u8; 6],
     /// Address, network byte order, IPv4-mapped for IPv4. The program does not read it: it tells
     /// readers of the map, and the agent that adopts it, which backend this is.
     pub address: [u8; 16],

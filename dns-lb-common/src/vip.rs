@@ -7,6 +7,9 @@ use crate::layout;
 /// Service id 0: packets that no service claims are counted under it.
 pub const NO_SERVICE: u16 = 0;
 
+/// The protocol number in the keys of other balancers: reserved by IANA, no IP packet has it.
+const PEER: u8 = 255;
+
 /// What identifies a service on the wire. Both families share the form of RFC 4291, 2.5.5.2: an
 /// IPv4 address stands in its IPv4-mapped IPv6 notation.
 #[repr(C)]
@@ -14,7 +17,8 @@ pub const NO_SERVICE: u16 = 0;
 pub struct VipKey {
     /// Address, network byte order, IPv4-mapped for IPv4.
     pub address: [u8; 16],
-    /// Port, host byte order; 0 in entries that stand for no port.
+    /// Port, host byte order; 0 in entries that stand for no port; a service's id in those of other
+    /// balancers.
     pub port: u16,
     /// IP protocol number (6 TCP, 17 UDP); 0 in the entry that stands for the address itself.
     pub protocol: u8,
@@ -54,14 +58,21 @@ impl VipKey {
         }
     }
 
-    /// The key under which another balancer is known, by the MAC address that it sends from: no IP
-    /// packet has protocol 255 (reserved by IANA).
+    /// The key under which another balancer of a service is known, by the MAC address that it sends
+    /// from.
     #[inline(always)]
     #[must_use]
-    pub const fn peer(mac: [u8; 6]) -> Self {
+    pub const fn peer(mac: [u8; 6], service: u16) -> Self {
         let [a, b, c, d, e, f] = mac;
         let address = [a, b, c, d, e, f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-        Self::new(address, 0, 255)
+        Self::new(address, service, PEER)
+    }
+
+    /// Whether a service answers to this key, as opposed to those that a VIP, its fragments and
+    /// other balancers are found by.
+    #[must_use]
+    pub const fn names_service(&self) -> bool {
+        self.port != 0 && self.protocol != PEER
     }
 
     /// The IPv4-mapped form of an IPv4 address given in network byte order.
@@ -183,8 +194,11 @@ pub struct VipSlot {
     /// in a window, within which each backend has a [limit](crate::Backend::window_limit). 0: not
     /// bounded.
     pub window_shift: u8,
+    /// The bank that this slot is of, 0 or 1: what is looked up for a packet after its slot is looked
+    /// up there, though another bank go live meanwhile.
+    pub bank: u8,
     /// Unused, zero; makes the slot half a cache line.
-    pub reserved: u16,
+    pub reserved: u8,
 }
 layout!(VipSlot, size = 32, align = 4);
 

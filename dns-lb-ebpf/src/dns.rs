@@ -3,7 +3,7 @@
 use dns_lb_common::{DerivedKey, QueryType};
 
 use crate::{
-    frame::{Be16, View, Wire, forgotten},
+    frame::{Be16, View, Wire, forgotten, opaque},
     hash,
 };
 
@@ -80,7 +80,7 @@ impl Name {
         let name_length = forgotten(name_length, length);
         match name_length {
             LONGEST_NAME => Self::None,
-            0..=SHORT_NAME if additional_at(name_length) <= length => Self::Short(name_length),
+            0..=SHORT_NAME if fits(additional_at(name_length), length) => Self::Short(name_length),
             0..=SHORT_NAME => Self::None,
             _ => Self::Long,
         }
@@ -122,8 +122,15 @@ pub fn long_name(length: usize, labels: impl Fn(usize) -> usize) -> Option<usize
 }
 
 /// Whether a question with a name of so many octets fits.
-const fn is_whole(name_length: usize, length: usize) -> bool {
-    name_length < LONGEST_NAME && additional_at(name_length) <= length
+fn is_whole(name_length: usize, length: usize) -> bool {
+    name_length < LONGEST_NAME && fits(additional_at(name_length), length)
+}
+
+/// Whether what ends at an offset ends within a length. Linux 6.12 would draw conclusions from the
+/// comparison for what the offset is a sum of, and forget its bounds over them.
+#[inline(always)]
+fn fits(end: usize, length: usize) -> bool {
+    opaque(end as u64) <= length as u64
 }
 
 /// What a plain query asks for whose name has `name_length` octets; its datagram ends after `length`
@@ -134,7 +141,7 @@ pub fn asked(message: View<'_>, length: usize, name_length: usize) -> Option<Ask
     let additional = additional_at(name_length);
     let tail = message.header::<Tail>(additional - size_of::<Tail>())?;
     let edns = message.header::<Header>(0)?.additionals.word() != 0
-        && additional + OPT.len() <= length
+        && fits(additional + OPT.len(), length)
         && message.header::<[u8; 3]>(additional) == Some(&OPT);
     Some(Asked {
         query_type: QueryType::of(tail.query_type.get()),

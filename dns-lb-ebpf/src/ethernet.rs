@@ -69,13 +69,6 @@ impl EthernetHeader {
     }
 }
 
-/// Whether this EtherType is of IP, or of a tag that may have IP behind it.
-#[inline(always)]
-#[must_use]
-pub const fn may_carry_ip(ether_type: u16) -> bool {
-    matches!(ether_type, IPV4 | IPV6 | VLAN | PROVIDER_VLAN)
-}
-
 /// What the frame carries behind its tags, and where that begins. `None` if the frame ends before
 /// it says. With more tags than are looked behind, the EtherType is that of the next tag.
 #[inline(always)]

@@ -153,6 +153,11 @@ impl Address for [u8; 4] {
     }
 
     #[inline(always)]
+    fn is_mapped(self) -> bool {
+        false
+    }
+
+    #[inline(always)]
     fn is_group(self) -> bool {
         // 224.0.0.0/4 (RFC 5771) and 255.255.255.255 (RFC 919); nearly all that is below either has
         // been asked once.

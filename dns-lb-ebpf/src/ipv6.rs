@@ -171,6 +171,12 @@ impl Address for [u8; 16] {
     }
 
     #[inline(always)]
+    fn is_mapped(self) -> bool {
+        let [a, b, c, _] = words(self);
+        a | b == 0 && c == 0xffff_u32.to_be()
+    }
+
+    #[inline(always)]
     fn is_group(self) -> bool {
         // ff00::/8 (RFC 4291, section 2.7).
         self[0] == 0xff

@@ -16,6 +16,10 @@ pub trait Address: Copy + PartialEq {
     /// What a flow of this client comes to: see [`crate::hash`].
     fn flow_sum(self, key: &DerivedKey, ports: u32) -> u64;
 
+    /// Whether it is an IPv4 address in IPv6's form (RFC 4291, section 2.5.5.2), which no packet goes
+    /// to: not the VIP that is keyed so.
+    fn is_mapped(self) -> bool;
+
     /// Whether no packet may come from it, since an answer would go to many.
     fn is_group(self) -> bool;
 }

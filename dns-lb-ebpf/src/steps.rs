@@ -113,8 +113,8 @@ impl Steps for KernelMaps {
     }
 
     #[inline(always)]
-    fn is_from_peer(&self, _: View<'_>) -> bool {
-        is_from_peer(self.ctx) != 0
+    fn is_from_peer(&self, _: View<'_>, slot: &VipSlot) -> bool {
+        is_from_peer(self.ctx, slot) != 0
     }
 
     #[inline(always)]
@@ -309,8 +309,12 @@ extern "C" fn fragment(
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn is_from_peer(ctx: *mut xdp_md) -> u64 {
-    steer::is_from_peer(&maps(ctx), frame(ctx).into_view()).into()
+extern "C" fn is_from_peer(ctx: *mut xdp_md, slot: *const VipSlot) -> u64 {
+    // SAFETY: as in `by_policy`.
+    let Some(slot) = (unsafe { slot.as_ref() }) else {
+        return 0;
+    };
+    steer::is_from_peer(&maps(ctx), frame(ctx).into_view(), slot).into()
 }
 
 #[inline(never)]

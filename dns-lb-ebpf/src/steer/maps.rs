@@ -135,8 +135,8 @@ pub trait Steps: Maps {
         fragment(self, packet, slot, chosen)
     }
     /// Looks whether the frame comes from another balancer: [`is_from_peer`].
-    fn is_from_peer(&self, frame: View<'_>) -> bool {
-        is_from_peer(self, frame)
+    fn is_from_peer(&self, frame: View<'_>, slot: &VipSlot) -> bool {
+        is_from_peer(self, frame, slot)
     }
     /// Takes a hop off the packet: [`spend_hop`].
     fn spend_hop(&self, frame: Frame<'_>) -> bool {

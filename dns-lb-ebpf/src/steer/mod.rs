@@ -74,7 +74,7 @@ pub fn steer_unusual<M: Steps>(maps: &M, frame: &mut Frame<'_>) -> Action {
     let mut verdict = unusual(maps, frame.view()).forgotten(frame.view().len());
     if verdict.backend() != NO_BACKEND {
         let backend = maps.control().and_then(|control| {
-            let base = control.live_bank().backend_base;
+            let base = control.banks[verdict.bank()].backend_base;
             maps.backend(base.wrapping_add(u32::from(verdict.backend())))
         });
         verdict = match backend {

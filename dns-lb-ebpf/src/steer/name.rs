@@ -165,7 +165,7 @@ pub fn take_turn<M: Steps>(
     if verdict.backend() == NO_BACKEND {
         return verdict;
     }
-    let base = control.live_bank().backend_base;
+    let base = control.bank_of(slot).backend_base;
     match maps.backend(base.wrapping_add(u32::from(verdict.backend()))) {
         None => verdict.instead(Ending::UnknownBackend),
         Some(backend) if maps.has_turn(verdict.backend(), window, backend.window_limit) => verdict,

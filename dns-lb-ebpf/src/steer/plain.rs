@@ -87,6 +87,7 @@ fn packet<'m, N: Network, M: Steps>(
     if EthernetHeader::LENGTH + ip.datagram_length() > frame.len()
         || ip.source().is_group()
         || ip.source() == ip.destination()
+        || ip.destination().is_mapped()
     {
         return Plain::Unusual;
     }

@@ -69,14 +69,15 @@ pub fn choose_connection<M: Steps>(
 
 #[inline(always)]
 fn find_connection<M: Steps>(maps: &M, key: &FlowKey, slot: &VipSlot, segment: Segment) -> Verdict {
-    // Up to Linux 6.2 the verifier takes a key from a function's own stack, not from its caller's.
+    // Linux 6.1 takes a key from a function's own stack, not from its caller's.
     let Aligned(key) = &Aligned(*key);
-    let pinned = maps.established(key);
-    if pinned.service == slot.service && holds(maps, pinned) {
-        return Verdict::chosen(slot, pinned.backend).by(Origin::Established);
+    let established = maps.established(key);
+    let is_ours = established.service == slot.service;
+    if is_ours && holds(maps, slot, established, segment.opens) {
+        return Verdict::chosen(slot, established.backend).by(Origin::Established);
     }
     let pinned = maps.pending(key);
-    if pinned.service == slot.service && holds(maps, pinned) {
+    if pinned.service == slot.service && holds(maps, slot, pinned, segment.opens) {
         if segment.counts && !segment.opens {
             maps.establish(key, pinned);
         }
@@ -84,9 +85,13 @@ fn find_connection<M: Steps>(maps: &M, key: &FlowKey, slot: &VipSlot, segment: S
     }
     let verdict = by_slot(maps, slot, segment.table_slot);
     if segment.counts
-        && let Some(pinned) = pin(maps, verdict)
+        && let Some(pinned) = pin(maps, slot, verdict)
     {
         maps.await_more(key, pinned);
+        // What is remembered of an older connection with the same ports would come first.
+        if is_ours {
+            maps.establish(key, pinned);
+        }
     }
     verdict
 }
@@ -96,7 +101,7 @@ fn find_connection<M: Steps>(maps: &M, key: &FlowKey, slot: &VipSlot, segment: S
 #[inline(always)]
 pub(super) fn find_datagram<M: Steps>(maps: &M, key: &FragmentKey, slot: &VipSlot) -> Verdict {
     let pinned = maps.fragments(key);
-    if pinned.service == NO_SERVICE || !holds(maps, pinned) {
+    if pinned.service == NO_SERVICE || !holds(maps, slot, pinned, false) {
         return Verdict::unclaimed(Ending::NotService);
     }
     let verdict = Verdict::chosen(slot, pinned.backend).by(Origin::Fragments);
@@ -105,35 +110,41 @@ pub(super) fn find_datagram<M: Steps>(maps: &M, key: &FragmentKey, slot: &VipSlo
 
 /// Remembers whose a datagram is.
 #[inline(always)]
-pub(super) fn remember_datagram<M: Steps>(maps: &M, key: &FragmentKey, verdict: Verdict) {
-    if let Some(pinned) = pin(maps, verdict) {
+pub(super) fn remember_datagram<M: Steps>(
+    maps: &M,
+    key: &FragmentKey,
+    slot: &VipSlot,
+    verdict: Verdict,
+) {
+    if let Some(pinned) = pin(maps, slot, verdict) {
         maps.collect(key, pinned);
     }
 }
 
 /// Whether what was remembered still says something: the id has not changed hands, and the backend
-/// is not down.
+/// is not down; for a segment that opens a connection, it takes new ones.
 #[inline(always)]
-fn holds<M: Steps>(maps: &M, pinned: Pinned) -> bool {
+fn holds<M: Steps>(maps: &M, slot: &VipSlot, pinned: Pinned, opens: bool) -> bool {
     let backend = maps.control().and_then(|control| {
-        let base = control.live_bank().backend_base;
+        let base = control.bank_of(slot).backend_base;
         maps.backend(base.wrapping_add(u32::from(pinned.backend)))
     });
     backend.is_some_and(|backend| {
         backend.incarnation == pinned.incarnation
             && backend.service == pinned.service
             && backend.keeps_flows != 0
+            && (!opens || backend.takes_flows != 0)
             && backend.egress != Egress::None as u8
     })
 }
 
 /// What is to be remembered of a choice.
 #[inline(always)]
-fn pin<M: Steps>(maps: &M, verdict: Verdict) -> Option<Pinned> {
+fn pin<M: Steps>(maps: &M, slot: &VipSlot, verdict: Verdict) -> Option<Pinned> {
     if verdict.backend() == NO_BACKEND {
         return None;
     }
-    let base = maps.control()?.live_bank().backend_base;
+    let base = maps.control()?.bank_of(slot).backend_base;
     let backend = maps.backend(base.wrapping_add(u32::from(verdict.backend())))?;
     Some(Pinned {
         backend: verdict.backend(),

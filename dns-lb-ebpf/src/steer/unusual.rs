@@ -1,5 +1,5 @@
-//! What is not UDP behind plain headers: tags, options, extension headers, TCP, fragments, ICMP
-//! errors, and what is malformed.
+//! What is not plain: tags, options, extension headers, fragments, ICMP errors, services with a server
+//! on this host, and what is malformed.
 
 use dns_lb_common::{
     Control, Ending, FlowKey, FragmentKey, HAS_LOCAL, NO_BACKEND, NO_SERVICE, Policy, VipKey,
@@ -46,6 +46,9 @@ pub fn datagram<N: Network, M: Steps>(maps: &M, frame: View<'_>, at: usize) -> V
     let (Some(ip), Some(control)) = (frame.header::<N>(at), maps.control()) else {
         return Verdict::unclaimed(Ending::NotIp);
     };
+    if ip.destination().is_mapped() {
+        return Verdict::unclaimed(Ending::NotService);
+    }
     let vip = ip.destination().mapped();
     let Some(address) = find_vip(maps, control.live_bank(), &VipKey::address(vip))
         .filter(|slot| slot.service != NO_SERVICE)
@@ -149,6 +152,10 @@ pub fn transport<M: Steps>(
     let (at, protocol) = (contents.at(), contents.protocol());
     let ports = match contents.shape() {
         Shape::LaterFragment => Ports::NONE,
+        // What lies behind the error's end is no part of what it quotes.
+        _ if packet.is_quoted && at + size_of::<Ports>() > packet.end as usize => {
+            return Verdict::of_service(Ending::MalformedIcmp, address);
+        }
         _ => match frame.header::<Ports>(at) {
             Some(ports) if packet.is_quoted => ports.reversed(),
             Some(ports) => *ports,
@@ -159,7 +166,7 @@ pub fn transport<M: Steps>(
         Shape::LaterFragment => VipKey::fragments(packet.flow.vip, protocol),
         _ => VipKey::new(packet.flow.vip, ports.destination(), protocol),
     };
-    let Some(slot) = find_vip(maps, control.live_bank(), &key) else {
+    let Some(slot) = find_vip(maps, control.bank_of(address), &key) else {
         return match packet.is_quoted {
             true => Verdict::of_service(Ending::Icmp, address),
             false => Verdict::unclaimed(Ending::NotService),
@@ -229,18 +236,19 @@ pub fn transport<M: Steps>(
 /// Whether another balancer has sent the frame here for a backend on this host.
 #[inline(always)]
 fn is_already_steered<M: Steps>(maps: &M, frame: View<'_>, slot: &VipSlot) -> bool {
-    slot.flags & HAS_LOCAL != 0 && maps.is_from_peer(frame)
+    slot.flags & HAS_LOCAL != 0 && maps.is_from_peer(frame, slot)
 }
 
-/// Whether the frame's sender is another balancer.
+/// Whether the frame's sender is another balancer of the service.
 #[inline(always)]
 #[must_use]
-pub fn is_from_peer<M: Steps>(maps: &M, frame: View<'_>) -> bool {
+pub fn is_from_peer<M: Steps>(maps: &M, frame: View<'_>, slot: &VipSlot) -> bool {
     let (Some(ethernet), Some(control)) = (frame.header::<EthernetHeader>(0), maps.control())
     else {
         return false;
     };
-    find_vip(maps, control.live_bank(), &VipKey::peer(ethernet.source)).is_some()
+    let key = VipKey::peer(ethernet.source, slot.service);
+    find_vip(maps, control.bank_of(slot), &key).is_some()
 }
 
 /// The end of a packet whose headers go beyond the first buffer: if the frame does too, it is not
@@ -306,7 +314,7 @@ pub fn fragment<M: Steps>(maps: &M, packet: &Packet, slot: &VipSlot, chosen: u16
         };
         verdict = by_slot(maps, slot, hash::slot(packet.sum(control, identification)));
     }
-    remember_datagram(maps, key, verdict);
+    remember_datagram(maps, key, slot, verdict);
     verdict
 }
 

@@ -19,10 +19,13 @@ const BACKEND: u32 = 48;
 
 /// Flag: the frame goes on beyond its first buffer.
 const SEVERAL_BUFFERS: u64 = 0x40 << FLAGS;
+/// Flag: the packet found its service in the second bank.
+const BANK: u32 = FLAGS + 7;
 /// Flag: the service has a backend on this host.
 const LOCAL: u64 = (HAS_LOCAL as u64) << FLAGS;
 
-const _: () = assert!(LOCAL & SEVERAL_BUFFERS == 0 && NO_SERVICE == 0 && NO_BACKEND == 0);
+const _: () = assert!((LOCAL | 1 << BANK) & SEVERAL_BUFFERS == 0 && LOCAL >> BANK == 0);
+const _: () = assert!(NO_SERVICE == 0 && NO_BACKEND == 0);
 
 impl Verdict {
     /// As a register holds it.
@@ -52,7 +55,7 @@ impl Verdict {
     /// The end of a packet of a service that goes to no backend.
     #[inline(always)]
     pub(super) const fn of_service(ending: Ending, slot: &VipSlot) -> Self {
-        Self(ending as u64 | (slot.service as u64) << SERVICE)
+        Self(ending as u64 | ((slot.bank & 1) as u64) << BANK | (slot.service as u64) << SERVICE)
     }
 
     /// A packet that is to go to this backend; how it ends is for [`forward`](mod@super::forward) to
@@ -130,6 +133,13 @@ impl Verdict {
     #[must_use]
     pub const fn service(self) -> u16 {
         (self.0 >> SERVICE) as u16
+    }
+
+    /// The bank that its service was found in, 0 or 1.
+    #[inline(always)]
+    #[must_use]
+    pub const fn bank(self) -> usize {
+        (self.0 >> BANK & 1) as usize
     }
 
     /// The backend that it was steered to, [`NO_BACKEND`] if to none.

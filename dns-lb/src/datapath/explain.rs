@@ -101,7 +101,8 @@ fn vips(pin_dir: &Path, control: &Control, service: u16) -> Result<Vec<VipSlot>,
             .map_err(DatapathError::map("read", map::VIPS))
     });
     let slots = slots.collect::<Result<Vec<_>, _>>()?;
-    let claims = |slot: &VipSlot| service != 0 && slot.service == service && slot.key.port != 0;
+    let claims =
+        |slot: &VipSlot| service != 0 && slot.service == service && slot.key.names_service();
     Ok(slots.into_iter().filter(claims).collect())
 }
 

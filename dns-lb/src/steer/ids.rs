@@ -27,7 +27,7 @@ impl Recorded {
     /// Reads a bank.
     pub(super) fn read(capacity: Capacity, vips: &[VipSlot], backends: &[Backend]) -> Self {
         let used = vips.iter().filter(|slot| slot.service != NO_SERVICE);
-        let named = used.clone().filter(|slot| slot.key.port != 0);
+        let named = used.clone().filter(|slot| slot.key.names_service());
         Self {
             services: named
                 .map(|slot| (ordered(&slot.key), slot.service))

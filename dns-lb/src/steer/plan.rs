@@ -170,6 +170,7 @@ fn plan_service(
             .iter()
             .filter_map(|&(backend_id, known, backend)| {
                 let entry = Backend {
+                    takes_flows: members.iter().any(|member| member.id == backend_id).into(),
                     keeps_flows: (known.health != Health::Down || failed_open).into(),
                     window_limit: bound
                         .as_ref()

@@ -63,8 +63,12 @@ fn seed(attempt: u64) -> u64 {
 }
 
 /// The entries of the VIP hash: each service under its keys, each VIP once for its fragments of a
-/// protocol and once as an address, and the other balancers.
-pub(super) fn entries(plan: &Plan, table: impl Fn(&PlannedService) -> u32) -> Vec<VipSlot> {
+/// protocol and once as an address, and its other balancers; all for this bank.
+pub(super) fn entries(
+    plan: &Plan,
+    bank: usize,
+    table: impl Fn(&PlannedService) -> u32,
+) -> Vec<VipSlot> {
     let mut slots = Vec::new();
     let mut others = HashSet::new();
     for service in &plan.services {
@@ -76,6 +80,7 @@ pub(super) fn entries(plan: &Plan, table: impl Fn(&PlannedService) -> u32) -> Ve
             table: table(service),
             flags: service.flags,
             window_shift: service.window_shift,
+            bank: bank as u8,
             reserved: 0,
         };
         for &key in &service.keys {
@@ -90,7 +95,7 @@ pub(super) fn entries(plan: &Plan, table: impl Fn(&PlannedService) -> u32) -> Ve
             }
         }
         for &mac in &service.peers {
-            let key = VipKey::peer(mac);
+            let key = VipKey::peer(mac, service.id);
             if others.insert(key) {
                 slots.push(VipSlot { key, ..slot });
             }

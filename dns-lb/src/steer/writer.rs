@@ -302,7 +302,7 @@ impl Writer {
         tables: &BTreeMap<u16, LiveTable>,
         target: usize,
     ) -> Result<Bank, DatapathError> {
-        let slots = vip_index::entries(plan, |service| {
+        let slots = vip_index::entries(plan, target, |service| {
             tables.get(&service.id).map_or(0, |table| table.index)
         });
         let size = self.maps.capacity().vip_slots;

@@ -7,7 +7,10 @@
 mod choice;
 mod parse;
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::Ipv6Addr,
+};
 
 use dns_lb::steer::{Plan, PlannedService, build_table};
 use dns_lb_common::{
@@ -208,6 +211,13 @@ impl Model {
 
     fn decide(&mut self, frame: &[u8], arrived: &Arrived<'_>) -> Decision {
         let network = &arrived.network;
+        if network.icmp == parse::ICMPV6
+            && Ipv6Addr::from(network.destination)
+                .to_ipv4_mapped()
+                .is_some()
+        {
+            return Decision::Ends(Ending::NotService, 0);
+        }
         let Some(address) = self.find(network.destination, None, None) else {
             return Decision::Ends(Ending::NotService, 0);
         };
@@ -305,17 +315,18 @@ impl Model {
         if quoted.source != arrived.network.destination {
             return host;
         }
+        // As far as the quoted packet's ports, the message must be there by its own words.
+        let offset = frame.len() - behind.len() - arrived.at;
+        if arrived.network.total_length < offset + quoted.length + 4 {
+            return malformed;
+        }
         let Some((from, to)) = parse::ports(behind.get(quoted.length..).unwrap_or_default()) else {
             return malformed;
         };
         let Some(service) = self.find(quoted.source, Some(quoted.protocol), Some(from)) else {
             return host;
         };
-        // As far as the quoted packet's transport header, the message must be there by its own words.
-        let offset = frame.len() - behind.len() - arrived.at;
-        if arrived.network.total_length < offset + quoted.length
-            || arrived.network.total_length > frame.len() - arrived.at
-        {
+        if arrived.network.total_length > frame.len() - arrived.at {
             return Decision::Ends(Ending::MalformedIp, service);
         }
         if let Some(ending) = self.refusal(frame, arrived, service) {
@@ -348,10 +359,7 @@ impl Model {
         let service = self.service(service);
         let from: [u8; 6] = frame[6..12].try_into().unwrap();
         let has_local = service.planned.flags & HAS_LOCAL != 0;
-        let is_peer = self
-            .services
-            .iter()
-            .any(|service| service.planned.peers.contains(&from));
+        let is_peer = service.planned.peers.contains(&from);
         (has_local && is_peer).then_some(Ending::AlreadySteered)
     }
 

@@ -26,21 +26,53 @@ fn kernel() -> (u32, u32) {
         .unwrap_or_else(|| panic!("no release of a kernel: {release}"))
 }
 
-/// Helpers that are called from the main function on this kernel, as `bpftool` names them.
-fn expected() -> Vec<&'static str> {
-    let mut names = vec!["dev_map_redirect"];
-    // From Linux 6.10 on these look-ups are plain instructions too (commit db69718b8efa).
-    if kernel() < (6, 10) {
-        names.push("percpu_array_map_lookup_elem");
-    }
-    names
+/// The redirect, as `bpftool` names it.
+const REDIRECT: &str = "dev_map_redirect";
+
+/// Look-ups that this kernel leaves as calls: from Linux 6.10 on those of per-CPU arrays are plain
+/// instructions too (commit db69718b8efa).
+fn left_over() -> Option<String> {
+    (kernel() < (6, 10)).then(|| "percpu_array_map_lookup_elem".to_owned())
 }
 
-/// The way of a plain UDP packet lies in the program's main function. There the kernel has turned
-/// every look-up into plain instructions, on older ones but those of per-CPU arrays: what is left are
-/// calls of the program's own functions, for what is not plain, and the redirect.
+/// What the way of a plain UDP packet goes through beside the main function, with a name that counts
+/// or is looked at.
+const STEPS: [&str; 7] = [
+    "by_policy",
+    "query",
+    "long_query",
+    "labels",
+    "bounded",
+    "take_turns",
+    "take_turn",
+];
+
+/// Helpers that a function calls, and whether it calls functions of the program's own.
+fn calls(dump: &str, name: &str) -> (BTreeSet<String>, bool) {
+    let lines = function(dump, name);
+    assert!(lines.len() > 20, "no function {name} in\n{dump}");
+    let calls = lines.iter().filter_map(|line| line.split_once(" call "));
+    let (own, helpers): (Vec<_>, Vec<_>) = calls
+        .map(|(_, callee)| callee)
+        .partition(|callee| callee.starts_with("pc"));
+    // Behind the number sign there is where the helper is.
+    let helpers = helpers
+        .iter()
+        .map(|helper| {
+            helper
+                .split_once('#')
+                .map_or(*helper, |(name, _)| name)
+                .to_owned()
+        })
+        .collect();
+    (helpers, !own.is_empty())
+}
+
+/// On the way of a plain UDP packet the kernel has turned every look-up into plain instructions, on
+/// older ones but those of per-CPU arrays: what is left are calls of the program's own functions, and
+/// the redirect to another interface.
 #[test]
-fn the_main_function_calls_no_helper_but_the_redirect() {
+fn the_way_of_a_plain_query_calls_no_helper_but_the_redirect() {
     with_program(rows::services(), |mut fixture| {
         let id = fixture.datapath.program_id().expect("the program's id");
         let output = Command::new("bpftool")
@@ -48,21 +80,15 @@ fn the_main_function_calls_no_helper_but_the_redirect() {
             .output()
             .expect("bpftool (cargo xtask setup installs it)");
         let dump = String::from_utf8_lossy(&output.stdout);
-        let main = function(&dump, "dns_lb");
-        assert!(main.len() > 200, "no main function in\n{dump}");
-        let calls = main.iter().filter_map(|line| line.split_once(" call "));
-        let (own, helpers): (Vec<_>, Vec<_>) = calls
-            .map(|(_, callee)| callee)
-            .partition(|callee| callee.starts_with("pc"));
-        assert!(
-            !own.is_empty(),
-            "no call at all: is this the whole function?"
-        );
-        // Behind the number sign there is where the helper is.
-        let helpers: BTreeSet<_> = helpers
-            .iter()
-            .map(|helper| helper.split_once('#').map_or(*helper, |(name, _)| name))
-            .collect();
-        assert_eq!(helpers, BTreeSet::from_iter(expected()));
+        let (main, calls_steps) = calls(&dump, "dns_lb");
+        assert!(calls_steps, "no call at all: is this the whole function?");
+        let mut expected = BTreeSet::from([REDIRECT.to_owned()]);
+        expected.extend(left_over());
+        assert_eq!(main, expected);
+        for step in STEPS {
+            let (helpers, _) = calls(&dump, step);
+            let left_over = BTreeSet::from_iter(left_over());
+            assert!(helpers.is_subset(&left_over), "{step}: {helpers:?}");
+        }
     });
 }

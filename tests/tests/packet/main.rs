@@ -2,6 +2,7 @@
 //! one counter that moved, through `BPF_PROG_TEST_RUN`.
 
 mod calls;
+mod connections;
 mod differential;
 mod fixture;
 mod flip;

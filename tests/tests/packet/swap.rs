@@ -6,14 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use aya::programs::{TestRun as _, TestRunOptions};
 use dns_lb::{
+    config::Protocol,
     health::Health,
     steer::{Knowledge, plan},
 };
 use dns_lb_common::{Action, Ending};
 
 use crate::{
-    fixture::{CLIENT, KEY, VIP, location, query_from, service, with_program},
+    fixture::{CLIENT, Fixture, KEY, VIP, location, query_from, service, with_program},
+    frames::{self, Extra},
     rows::Family,
 };
 
@@ -89,5 +92,94 @@ fn every_packet_goes_by_the_old_table_or_by_the_new() {
             .service(fixture.assignment.services[0])
             .expect("counters");
         assert_eq!(service.endings.get(Ending::Transmitted), packets);
+    });
+}
+
+/// Packets that the kernel hands to the program in one call.
+const PACKETS: u32 = 100_000;
+/// How often backends go and come for each way that packets take.
+const FLIPS: usize = 200;
+
+/// Frames for the service on each way through the program that looks something up after the table.
+fn ways() -> Vec<(&'static str, Vec<u8>)> {
+    let datagram = |protocol, extra: &Extra, body: &[u8]| {
+        frames::datagram(CLIENT.into(), VIP.into(), protocol, extra, body)
+    };
+    let plain = Extra::default();
+    let query = datagram(
+        frames::UDP,
+        &plain,
+        &frames::udp(4242, 53, &frames::example()),
+    );
+    let segment = datagram(
+        frames::TCP,
+        &plain,
+        &frames::tcp(4242, 53, frames::ACK, &[]),
+    );
+    let first = Extra {
+        fragment: Some((7, 0, true)),
+        ..plain
+    };
+    let fragment = datagram(frames::UDP, &first, &frames::udp(4242, 53, &[0; 24]));
+    vec![
+        ("a query", frames::frame(0, &query)),
+        ("a query behind a tag", frames::frame(1, &query)),
+        ("a segment", frames::frame(0, &segment)),
+        ("a segment behind a tag", frames::frame(1, &segment)),
+        ("a fragment", frames::frame(0, &fragment)),
+    ]
+}
+
+/// Backends come and go, not only up and down: an id of one table is nobody's in the other bank.
+#[test]
+fn no_packet_goes_by_the_table_of_one_bank_and_the_backends_of_the_other() {
+    let mut resolvers = service("resolvers", Family::V4.vip(0), &BACKENDS);
+    resolvers.protocols.push(Protocol::Tcp);
+    with_program(vec![resolvers], |fixture| {
+        let Fixture {
+            mut datapath,
+            mut writer,
+            counters,
+            config,
+            assignment,
+        } = fixture;
+        let plan_of = |flip: usize| {
+            plan(&config, &assignment, |service, backend| Knowledge {
+                health: Health::Up,
+                location: location(&config.services[service].backends[backend])
+                    .filter(|_| backend % 2 == flip % 2),
+            })
+        };
+        let program = datapath.program_mut().expect("the program");
+        for (what, frame) in ways() {
+            let flips = AtomicUsize::new(0);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    while flips.load(Ordering::SeqCst) < FLIPS {
+                        let flip = flips.fetch_add(1, Ordering::SeqCst);
+                        writer.apply(&plan_of(flip), &KEY).expect("applied");
+                    }
+                });
+                while flips.load(Ordering::SeqCst) < FLIPS {
+                    let mut out = vec![0; frame.len() + 256];
+                    let run = TestRunOptions {
+                        data_in: Some(&frame),
+                        data_out: Some(&mut out),
+                        repeat: PACKETS,
+                        ..TestRunOptions::default()
+                    };
+                    program.test_run(run).expect("a run");
+                }
+            });
+            let counted = counters.service(assignment.services[0]).expect("counters");
+            let others = Ending::ALL
+                .iter()
+                .filter(|&&ending| ending != Ending::Transmitted);
+            let lost: Vec<_> = others
+                .map(|&ending| (ending, counted.endings.get(ending)))
+                .filter(|&(_, packets)| packets > 0)
+                .collect();
+            assert_eq!(lost, [], "{what}");
+        }
     });
 }

@@ -69,14 +69,19 @@ fn a_quoted_packet_cut_short_is_malformed_up_to_its_ports() {
             for protocol in [UDP, TCP] {
                 let whole = answer(family, protocol, &Extra::default());
                 let ports = family.header() + 4;
-                let rows = (0..whole.len()).map(|length| {
+                let rows = (0..whole.len()).flat_map(|length| {
                     let ending = match length < ports {
                         true => Ending::MalformedIcmp,
                         false => Ending::Transmitted,
                     };
                     let datagram = error(family, kinds(family)[0], &whole[..length]);
-                    let what = format!("{length} octets of {protocol} quoted");
-                    Row::new(&what, datagram, ending, Some(RESOLVERS))
+                    // Octets that are there, but behind the datagram's end, do not count.
+                    let mut trailed = datagram.clone();
+                    trailed.extend(&whole[length..]);
+                    [("", datagram), (" and a trailer", trailed)].map(|(trailer, datagram)| {
+                        let what = format!("{length} octets of {protocol} quoted{trailer}");
+                        Row::new(&what, datagram, ending, Some(RESOLVERS))
+                    })
                 });
                 hold(&mut fixture, rows.collect::<Vec<_>>());
             }

@@ -1,12 +1,17 @@
 //! What is well formed: steered, delivered, or passed on.
 
+use std::{collections::BTreeSet, net::IpAddr};
+
 use dns_lb_common::Ending;
 
 use super::{
     DROPS, FAMILIES, FARM, Family, PASSES, REMOTE, RESOLVERS, Row, altered, hold, query_to, to,
     with_services,
 };
-use crate::frames::{self, ACK, Extra, SYN, TCP, UDP};
+use crate::{
+    fixture::{HERE, service, with_program},
+    frames::{self, ACK, Extra, SYN, TCP, UDP},
+};
 
 fn udp_rows(family: Family) -> Vec<Row> {
     let usual = query_to(family, RESOLVERS);
@@ -281,6 +286,60 @@ fn a_farm_of_two_delivers_and_guards_against_loops() {
             }
         }
         assert!(seen.iter().all(|&count| count > 10), "{seen:?}");
+    });
+}
+
+/// Who balances for one service is a client like any other to the next.
+#[test]
+fn another_balancer_is_one_of_its_service_only() {
+    let farms = [("a", 204), ("b", 205)].into_iter().enumerate();
+    let farms = farms.map(|(place, (name, other))| {
+        service(name, Family::V4.vip(place), &[(HERE, 1), (other, 1)])
+    });
+    with_program(farms.collect(), |mut fixture| {
+        for (place, peer) in [(0, 204), (1, 205)] {
+            for from in [204, 205] {
+                let mut endings = BTreeSet::new();
+                for port in 1..40 {
+                    let body = frames::udp(port, 53, &frames::example());
+                    let mut frame = frames::frame(0, &to(Family::V4, place, UDP, &body));
+                    frame[6..12].copy_from_slice(&[2, 0, 0, 0, 0, from]);
+                    endings.extend(
+                        fixture
+                            .run(&frame)
+                            .counted
+                            .iter()
+                            .map(|counted| counted.1.name()),
+                    );
+                }
+                let expected = match from == peer {
+                    true => vec!["already_steered"],
+                    false => vec!["delivered", "transmitted"],
+                };
+                assert_eq!(Vec::from_iter(endings), expected, "{place} from {from}");
+            }
+        }
+    });
+}
+
+#[test]
+fn an_ipv4_address_in_the_form_of_ipv6_is_no_vip() {
+    with_services(|mut fixture| {
+        let IpAddr::V4(vip) = Family::V4.vip(RESOLVERS) else {
+            unreachable!("a VIP of IPv4");
+        };
+        for protocol in [UDP, TCP] {
+            let (client, mapped) = (Family::V6.client(), vip.to_ipv6_mapped().into());
+            let body = match protocol {
+                UDP => frames::udp(4242, 53, &frames::example()),
+                _ => frames::tcp(4242, 53, SYN, &[]),
+            };
+            let datagram = frames::datagram(client, mapped, protocol, &Extra::default(), &body);
+            hold(
+                &mut fixture,
+                [Row::new("mapped", datagram, Ending::NotService, None)],
+            );
+        }
     });
 }
 

@@ -27,7 +27,8 @@ pub struct FragmentKey {
     pub destination: [u8; 16],
     /// Identification: 16 bits in IPv4, 32 in IPv6. Host byte order.
     pub identification: u32,
-    /// IP protocol number. Senders number their datagrams for each protocol by itself.
+    /// In IPv4, for each of whose protocols senders number their datagrams by itself, the protocol's
+    /// number; in IPv6 0: there only the first fragment is sure to tell it.
     pub protocol: u32,
 }
 layout!(FragmentKey, size = 40, align = 4);

@@ -8,6 +8,7 @@ use crate::{
     icmp::{ICMPV6, IcmpHeader},
     network::{Address, Contents, Network, Shape},
     steer::Steps,
+    udp::UDP,
 };
 
 /// The fixed header: 40 octets. Extension headers may follow.
@@ -149,13 +150,19 @@ pub fn behind_extension(frame: View<'_>, contents: Contents) -> Contents {
     }
     let at = at + size_of::<ExtensionHeader>();
     let offset_more = extension.offset_more.get();
-    // One that is first and last (RFC 6946) is a datagram like any other.
-    match Shape::of_fragment(offset_more >> 3, offset_more & 1 != 0) {
-        Shape::Whole => Contents::new(Shape::Whole, protocol, at, identification),
-        shape => {
-            let identification = u32::from_be_bytes(extension.identification);
-            Contents::new(shape, protocol, at, identification)
+    let own = u32::from_be_bytes(extension.identification);
+    match (
+        Shape::of_fragment(offset_more >> 3, offset_more & 1 != 0),
+        protocol,
+    ) {
+        // One that is first and last (RFC 6946) changes nothing.
+        (Shape::Whole, _) => Contents::new(shape, protocol, at, identification),
+        // What is in fragments begins with an extension header, which only the first has: this one is
+        // taken for one of UDP's, as nearly all are.
+        (Shape::LaterFragment, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS) => {
+            Contents::new(Shape::LaterFragment, UDP, at, own)
         }
+        (shape, _) => Contents::new(shape, protocol, at, own),
     }
 }
 

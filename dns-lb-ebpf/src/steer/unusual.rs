@@ -296,11 +296,15 @@ pub fn fragment<M: Steps>(maps: &M, packet: &Packet, slot: &VipSlot, chosen: u16
         return Verdict::of_service(Ending::UnknownBackend, slot);
     };
     let contents = packet.contents;
+    let protocol = match packet.family {
+        ICMP => contents.protocol(),
+        _ => 0,
+    };
     let Aligned(key) = &Aligned(FragmentKey {
         source: packet.flow.client,
         destination: packet.flow.vip,
         identification: contents.identification(),
-        protocol: contents.protocol().into(),
+        protocol: forgotten(protocol.into(), contents.to_word() as usize) as u32,
     });
     let mut verdict = Verdict::chosen(slot, chosen);
     if chosen == NO_BACKEND {

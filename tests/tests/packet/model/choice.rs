@@ -186,7 +186,10 @@ impl Model {
             network.source,
             network.destination,
             network.identification,
-            network.protocol,
+            match network.icmp {
+                parse::ICMPV6 => 0,
+                _ => network.protocol,
+            },
         );
         let goes = |(service, backend), kind| Decision::Goes {
             service,

@@ -186,15 +186,23 @@ fn ipv6(packet: &[u8]) -> Option<Network> {
                 };
                 next = fragment.next_header();
                 network.length += 8;
-                network.shape = shape(
+                let shape = shape(
                     fragment.fragment_offset().value(),
                     fragment.more_fragments(),
                 );
-                if network.shape != Shape::Whole {
+                if shape != Shape::Whole {
+                    network.shape = shape;
                     network.identification = fragment.identification();
                 }
-                if network.shape == Shape::Later {
-                    network.protocol = next.0;
+                if shape == Shape::Later {
+                    // Whose first fragment tells more than this one is taken for UDP.
+                    network.protocol = match next {
+                        IpNumber::IPV6_HEADER_HOP_BY_HOP
+                        | IpNumber::IPV6_ROUTE_HEADER
+                        | IpNumber::IPV6_DESTINATION_OPTIONS
+                        | IpNumber::IPV6_FRAGMENTATION_HEADER => UDP,
+                        _ => next.0,
+                    };
                     return Some(network);
                 }
             }

@@ -192,10 +192,26 @@ impl Answer {
             "policy": self.policy(),
             "chosen_by": backend.is_some().then(|| self.chosen_by()),
             "backend": backend,
+            "frame": self.readdressed().map(|(to, from, interface)| json!({
+                "destination_mac": to,
+                "source_mac": from,
+                "interface": interface,
+            })),
             "ending": self.ending.name(),
             "action": self.action(),
             "meaning": self.ending.meaning(),
         })
+    }
+
+    /// Whom the frame is for when it leaves, who it is from, and the interface that it leaves by.
+    fn readdressed(&self) -> Option<(MacAddress, MacAddress, String)> {
+        if !matches!(self.ending, Ending::Transmitted | Ending::Redirected) {
+            return None;
+        }
+        let frame = &self.explained.frame;
+        let ifindex = self.explained.backend?.ifindex;
+        let interface = datapath::interface_name(ifindex).unwrap_or(format!("index {ifindex}"));
+        Some((mac(frame, 0)?, mac(frame, 6)?, interface))
     }
 
     fn action(&self) -> &'static str {
@@ -247,11 +263,8 @@ impl Answer {
                 ),
             ));
         }
-        if let (Some(to), Some(from)) =
-            (mac(&self.explained.frame, 0), mac(&self.explained.frame, 6))
-            && matches!(self.ending, Ending::Transmitted | Ending::Redirected)
-        {
-            lines.push(("frame", format!("from {from} to {to}")));
+        if let Some((to, from, interface)) = self.readdressed() {
+            lines.push(("frame", format!("from {from} to {to}, out by {interface}")));
         }
         lines.push((
             "ending",

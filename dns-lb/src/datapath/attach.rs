@@ -1,6 +1,6 @@
 //! Putting the program on interfaces: new links, adopted links, native and generic mode.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use aya::programs::{
     ProgramError,
@@ -217,4 +217,17 @@ pub fn interface_index(name: &str) -> Result<u32, DatapathError> {
         0 => Err(missing()),
         index => Ok(index),
     }
+}
+
+/// Name of an interface of this network namespace; `None` if there is none of this index.
+#[must_use]
+pub fn interface_name(index: u32) -> Option<String> {
+    let mut octets = [0_u8; libc::IF_NAMESIZE];
+    // SAFETY: the kernel's names fit into IF_NAMESIZE octets with the one that ends them.
+    let name = unsafe { libc::if_indextoname(index, octets.as_mut_ptr().cast()) };
+    if name.is_null() {
+        return None;
+    }
+    let name = CStr::from_bytes_until_nul(&octets).ok()?;
+    Some(name.to_string_lossy().into_owned())
 }

@@ -14,6 +14,8 @@ use super::{DatapathError, error::os_error};
 /// What the program would do with a frame.
 #[derive(Clone, Debug)]
 pub struct Explained {
+    /// The generation of the tables that it goes by.
+    pub generation: u64,
     /// Its verdict.
     pub explanation: Explanation,
     /// The frame as it would leave.
@@ -38,11 +40,29 @@ pub fn explain(pin_dir: &Path, frame: &[u8], ifindex: u32) -> Result<Explained, 
             path: pin_dir.to_owned(),
         });
     }
+    for _ in 1..ATTEMPTS {
+        let explained = ask(pin_dir, &path, frame, ifindex)?;
+        if control(pin_dir)?.generation == explained.generation {
+            return Ok(explained);
+        }
+    }
+    ask(pin_dir, &path, frame, ifindex)
+}
+
+/// How often it is tried to read the maps without a new configuration coming in between.
+const ATTEMPTS: usize = 10;
+
+fn ask(
+    pin_dir: &Path,
+    program: &Path,
+    frame: &[u8],
+    ifindex: u32,
+) -> Result<Explained, DatapathError> {
     let control = control(pin_dir)?;
     let refused = |source: ProgramError| DatapathError::Refused {
         source: Box::new(source),
     };
-    let program = Xdp::from_pin(&path, XdpAttachType::Interface).map_err(refused)?;
+    let program = Xdp::from_pin(program, XdpAttachType::Interface).map_err(refused)?;
 
     // The kernel takes metadata and frame in one piece, and their border from the context.
     let question = Explanation {
@@ -85,6 +105,7 @@ pub fn explain(pin_dir: &Path, frame: &[u8], ifindex: u32) -> Result<Explained, 
             .map_err(DatapathError::map("read", map::BACKENDS))?,
     };
     Ok(Explained {
+        generation: control.generation,
         vips: vips(pin_dir, &control, explanation.service)?,
         explanation,
         frame,

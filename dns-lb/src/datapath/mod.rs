@@ -26,7 +26,7 @@ use tracing::warn;
 
 use self::pins::{PinDirectory, remove_if_there};
 pub use self::{
-    attach::{Attachment, interface_index},
+    attach::{Attachment, interface_index, interface_name},
     capacity::{Capacity, Demand},
     counters::Counters,
     error::DatapathError,

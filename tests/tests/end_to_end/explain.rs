@@ -68,6 +68,8 @@ fn what_it_says_comes_true_and_moves_no_counter() {
         assert_eq!(answer["ending"], "transmitted", "{answer:#}");
         assert_eq!(answer["service"], "resolvers");
         assert_eq!(answer["chosen_by"], "table");
+        assert_eq!(answer["frame"]["interface"], "eth0");
+        assert_eq!(answer["frame"]["destination_mac"], answer["backend"]["mac"]);
         let tcp = explain(&stage, &["--from", &from, "--to", &vip, "--tcp"]);
         assert_eq!(
             tcp["backend"]["name"], answer["backend"]["name"],
@@ -119,6 +121,7 @@ fn it_says_why_a_packet_is_not_steered() {
         "asks for www.example.com. A",
         "resolvers, policy qname",
         "XDP_TX",
+        "out by eth0",
         "chosen by: table",
     ] {
         assert!(text.contains(expected), "{text}");

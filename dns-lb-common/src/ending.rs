@@ -106,7 +106,7 @@ endings! {
     NotService => not_service: Pass,
     /// Passed: ICMP to a VIP that is not an error about a packet of a service; the host answers.
     Icmp => icmp: Pass,
-    /// Passed: no usable backend, and the service says `pass`.
+    /// Passed: no usable backend, and the service says `pass`, or `fail-open` with no backend on the link.
     NoBackendPassed => no_backend_passed: Pass,
     /// Dropped: no usable backend, and the service says `drop`.
     NoBackendDropped => no_backend_dropped: Drop,
@@ -128,7 +128,7 @@ endings! {
     HopLimit => hop_limit: Drop,
     /// Passed: the headers lie beyond the frame's first buffer.
     NotLinear => not_linear: Pass,
-    /// Dropped: the steering table names a backend that does not exist. The agent never writes
-    /// such a table; the program logs it.
+    /// Dropped: the steering table names a backend that does not exist, which the agent never writes,
+    /// or one behind an interface that has just gone. The program logs it.
     UnknownBackend => unknown_backend: Drop,
 }

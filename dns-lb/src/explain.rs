@@ -25,7 +25,8 @@ pub struct Packet {
     pub record_type: RecordType,
 }
 
-/// Addresses of two hosts that there are not: the program looks at neither.
+/// Addresses of two hosts that there are not. The program looks only whether the sender is another
+/// balancer, which this one is not.
 const ROUTER: [u8; 6] = [0x02, 0, 0, 0, 0, 0xfe];
 const HERE: [u8; 6] = [0x02, 0, 0, 0, 0, 0x01];
 

@@ -1,7 +1,7 @@
 //! From frame to verdict: the packet contract.
 //!
-//! What nearly every packet is takes the way through [`plain`](mod@plain); it calls no helper, but for TCP, and
-//! is one piece of code. All else goes through [`unusual`](mod@unusual).
+//! What nearly every packet is takes the way through [`plain`](mod@plain), which calls no helper but for
+//! TCP. All else goes through [`unusual`](mod@unusual).
 //!
 //! What is not inlined becomes a BPF subprogram, and its parameters and result become BTF. They must
 //! hold no enum with data, `Option` included: the kernel refuses what Rust makes of those.

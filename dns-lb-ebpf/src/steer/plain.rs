@@ -9,7 +9,7 @@ use dns_lb_common::{
 };
 
 use super::{
-    Aligned, Payload, Segment, Steps,
+    Aligned, Payload, Segment, Steps, Verdict,
     choose::{hashed_ports, look_up},
     find_vip,
 };
@@ -151,9 +151,15 @@ fn by_policy<M: Steps>(
     payload: Payload,
     sum: u64,
 ) -> Option<u16> {
-    match maps.by_policy(frame, slot, payload, sum) {
-        verdict if verdict.ending() as u8 == Ending::UnknownBackend as u8 => None,
-        verdict => Some(verdict.backend()),
+    chosen(maps.by_policy(frame, slot, payload, sum))
+}
+
+/// The backend that a step has chosen, [`NO_BACKEND`] if the table has nobody.
+#[inline(always)]
+fn chosen(verdict: Verdict) -> Option<u16> {
+    match verdict.ending() as u8 == Ending::UnknownBackend as u8 {
+        true => None,
+        false => Some(verdict.backend()),
     }
 }
 
@@ -185,5 +191,5 @@ fn segment<N: Network, M: Steps>(
         opens: tcp.opens(),
         counts: true,
     };
-    Some(maps.connection(flow, slot, segment).backend())
+    chosen(maps.connection(flow, slot, segment))
 }

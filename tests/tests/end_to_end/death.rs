@@ -24,13 +24,7 @@ fn a_killed_server_costs_queries_for_less_than_0_8_s_and_its_return_none() {
     stage.await_down("dns1");
     thread::sleep(Duration::from_secs(2));
 
-    stage.lab.backends[0]
-        .start()
-        .expect("the server starts again");
-    stage
-        .agent
-        .wait_until_all_up(Duration::from_secs(5))
-        .expect("the agent sees it");
+    stage.bring_back(0, Duration::from_secs(5));
     let back = Instant::now();
     thread::sleep(Duration::from_secs(2));
     let report = load.stop().expect("a report");

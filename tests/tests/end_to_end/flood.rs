@@ -148,13 +148,7 @@ fn connections_outlive_a_flood_of_syns_while_another_server_comes_and_goes() {
         }
     };
     stay_meanwhile(20_000, "in the flood");
-    stage.lab.backends[0]
-        .start()
-        .expect("the server starts again");
-    stage
-        .agent
-        .wait_until_all_up(PATIENCE)
-        .expect("the agent sees it");
+    stage.bring_back(0, PATIENCE);
     stay_meanwhile(40_000, "when another has come back");
     stage.lab.backends[0].kill().expect("the server runs");
     stage.await_down("dns1");

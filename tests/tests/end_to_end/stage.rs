@@ -50,6 +50,16 @@ impl Stage {
         Self { lab, agent }
     }
 
+    /// Starts a backend's server again, by its place in the lab, and waits until every backend is
+    /// up.
+    pub(crate) fn bring_back(&mut self, place: usize, limit: Duration) {
+        let backend = &mut self.lab.backends[place];
+        backend.start().expect("the server starts again");
+        self.agent
+            .wait_until_all_up(limit)
+            .expect("the agent sees it");
+    }
+
     /// Waits until a backend is down, and has no share of the tables: the verdict is a moment ahead
     /// of the maps.
     pub(crate) fn await_down(&mut self, backend: &str) {

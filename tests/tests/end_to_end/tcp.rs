@@ -53,13 +53,7 @@ fn connections_outlive_the_death_and_return_of_another_server() {
         "the dead takes no connection"
     );
 
-    stage.lab.backends[0]
-        .start()
-        .expect("the server starts again");
-    stage
-        .agent
-        .wait_until_all_up(PATIENCE)
-        .expect("the agent sees it");
+    stage.bring_back(0, PATIENCE);
     // The table gives back to the returned what was its own; whoever talks to another goes on.
     stay(&mut kept, "when another has come back");
     stay(&mut later, "of those that were opened meanwhile");
@@ -87,18 +81,11 @@ fn connections_outlive_the_agent() {
     let client = stage.lab.clients[0].node.clone();
     let mut opened = open(&client, 20);
     stage.agent.terminate().expect("it stops");
-    for (conversation, identity) in &mut opened {
-        assert_eq!(
-            conversation.ask().expect("an answer without the agent"),
-            *identity
-        );
-    }
+    stay(&mut opened, "without the agent");
     stage.agent.restart().expect("it starts again");
     stage
         .agent
         .wait_until_all_up(PATIENCE)
         .expect("every server up");
-    for (conversation, identity) in &mut opened {
-        assert_eq!(conversation.ask().expect("an answer"), *identity);
-    }
+    stay(&mut opened, "with the agent again");
 }

@@ -106,7 +106,8 @@ endings! {
     NotService => not_service: Pass,
     /// Passed: ICMP to a VIP that is not an error about a packet of a service; the host answers.
     Icmp => icmp: Pass,
-    /// Passed: no usable backend, and the service says `pass`, or `fail-open` with no backend on the link.
+    /// Passed: no usable backend, and the service says `pass`, or `fail-open` with no backend on the
+    /// link.
     NoBackendPassed => no_backend_passed: Pass,
     /// Dropped: no usable backend, and the service says `drop`.
     NoBackendDropped => no_backend_dropped: Drop,

@@ -128,10 +128,16 @@ pub fn behind_extensions<M: Steps>(maps: &M, frame: View<'_>, at: usize, protoco
 #[inline(always)]
 fn is_extended(contents: Contents) -> bool {
     matches!(contents.shape(), Shape::Whole | Shape::FirstFragment)
-        && matches!(
-            contents.protocol(),
-            HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS
-        )
+        && is_extension(contents.protocol())
+}
+
+/// Whether the number is of an extension header that is looked behind.
+#[inline(always)]
+const fn is_extension(protocol: u8) -> bool {
+    matches!(
+        protocol,
+        HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS
+    )
 }
 
 /// Looks behind the extension header that these contents are.
@@ -159,7 +165,7 @@ pub fn behind_extension(frame: View<'_>, contents: Contents) -> Contents {
         (Shape::Whole, _) => Contents::new(shape, protocol, at, identification),
         // What is in fragments begins with an extension header, which only the first has: this one is
         // taken for one of UDP's, as nearly all are.
-        (Shape::LaterFragment, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS) => {
+        (Shape::LaterFragment, next) if is_extension(next) => {
             Contents::new(Shape::LaterFragment, UDP, at, own)
         }
         (shape, _) => Contents::new(shape, protocol, at, own),

@@ -69,16 +69,51 @@ pub struct BackendStatus {
     pub share: f64,
     /// Packets steered to it.
     pub packets: u64,
+    /// Its MAC address, if it has been found on the link.
+    pub mac: Option<String>,
+    /// What the operator wants: `enabled`, `draining` or `disabled`.
+    pub admin: String,
+    /// Its weight now.
+    pub weight: u16,
+    /// Why it cannot be found on the link.
+    pub unresolved: Option<String>,
+    /// Why it is down.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// The newest probe.
+    pub last_probe: Option<ProbeStatus>,
+}
+
+/// A probe in the status document.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ProbeStatus {
+    /// How it ended, in a few words.
+    pub outcome: String,
+}
+
+impl BackendStatus {
+    /// All that is said of why it is as it is.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let probe = self.last_probe.as_ref().map(|probe| &probe.outcome);
+        let words = [self.reason.as_ref(), probe, self.unresolved.as_ref()];
+        let words: Vec<&str> = words.into_iter().flatten().map(String::as_str).collect();
+        words.join("; ")
+    }
 }
 
 impl Status {
+    /// A backend of any service.
+    #[must_use]
+    pub fn backend(&self, name: &str) -> Option<&BackendStatus> {
+        let mut backends = self.services.iter().flat_map(|service| &service.backends);
+        backends.find(|status| status.name == name)
+    }
+
     /// The health of a backend of any service; `None` if there is no such backend.
     #[must_use]
     pub fn health(&self, backend: &str) -> Option<&str> {
-        let mut backends = self.services.iter().flat_map(|service| &service.backends);
-        backends
-            .find(|status| status.name == backend)
-            .map(|status| status.health.as_str())
+        self.backend(backend).map(|status| status.health.as_str())
     }
 
     /// Whether every backend is up and takes queries: the verdict is a moment ahead of the maps.

@@ -174,6 +174,22 @@ impl Backend {
             .ip(&format!("route {verb} blackhole {CLIENT_NETWORK}.0/24"))
     }
 
+    /// Waits until somebody has bound a UDP port of the host, which this server is to do.
+    pub(crate) fn wait_until_bound(&self, server: &mut Process, port: u16) -> Result<()> {
+        let deadline = Instant::now() + START_LIMIT;
+        while !self.node.run(move || is_bound(port))? {
+            server.fail_if_ended()?;
+            ensure!(
+                Instant::now() < deadline,
+                "nobody binds port {port} of {}\n{}",
+                self.name,
+                server.log()
+            );
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
     /// How many datagrams the host has dropped so far since the server's socket was full: lost by
     /// a machine that is too busy for the lab, not on the way.
     ///
@@ -215,5 +231,16 @@ fn is_neighbor(address: Ipv4Addr) -> Result<bool> {
     Ok(table.lines().any(|row| {
         let mut columns = row.split_whitespace();
         columns.next() == Some(&address) && columns.nth(1) == Some("0x2")
+    }))
+}
+
+/// Whether a socket of the calling thread's host has this UDP port.
+fn is_bound(port: u16) -> Result<bool> {
+    // Columns: slot, local address as `0100007F:0035`, …
+    let end = format!(":{port:04X}");
+    let table = fs::read_to_string("/proc/thread-self/net/udp")?;
+    Ok(table.lines().skip(1).any(|row| {
+        let address = row.split_whitespace().nth(1);
+        address.is_some_and(|address| address.ends_with(&end))
     }))
 }

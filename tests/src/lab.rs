@@ -14,6 +14,7 @@
 
 use std::{
     collections::BTreeSet,
+    fs,
     net::{Ipv4Addr, Ipv6Addr},
 };
 
@@ -190,6 +191,37 @@ impl Lab {
     #[must_use]
     pub fn identities(&self) -> BTreeSet<String> {
         self.backends.iter().map(Backend::identity).collect()
+    }
+
+    /// How many packets the lab has lost so far by itself, and not on the way that is tested: servers'
+    /// sockets were full, or one of the machine's CPUs had too many frames to handle, of this lab or of
+    /// whatever else the machine does.
+    ///
+    /// # Errors
+    /// The kernel's counters are not there.
+    pub fn own_losses(&self) -> Result<u64> {
+        self.count_own_losses(self.backends.iter())
+    }
+
+    /// The same without the socket of a server that has died: it may well fill up.
+    ///
+    /// # Errors
+    /// The kernel's counters are not there.
+    pub fn own_losses_but_of(&self, dead: usize) -> Result<u64> {
+        let others = (0..)
+            .zip(&self.backends)
+            .filter(|(place, _)| *place != dead);
+        self.count_own_losses(others.map(|(_, backend)| backend))
+    }
+
+    fn count_own_losses<'a>(&self, servers: impl Iterator<Item = &'a Backend>) -> Result<u64> {
+        let full: u64 = servers.map(Backend::overflowed).sum::<Result<_>>()?;
+        // A row a CPU: frames handled, frames dropped since its queue was full, …, in hexadecimal.
+        let table = fs::read_to_string("/proc/net/softnet_stat")?;
+        let dropped = table
+            .lines()
+            .filter_map(|row| u64::from_str_radix(row.split(' ').nth(1)?, 16).ok());
+        Ok(full + dropped.sum::<u64>())
     }
 
     /// Lets a backend's host forward frames by XDP, as a balancer's can: a veth hands such frames on

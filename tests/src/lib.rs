@@ -8,7 +8,9 @@
 
 pub mod agent;
 pub mod backend;
+pub mod death;
 pub mod dns;
+pub mod failover;
 pub mod lab;
 pub mod load;
 mod mounts;
@@ -17,13 +19,18 @@ pub mod node;
 pub mod process;
 pub mod relay;
 pub mod software;
+pub mod stand_in;
+pub mod talk;
 mod xdp_pass;
 
 pub use agent::Agent;
 pub use backend::Backend;
+pub use death::Death;
+pub use failover::{Failover, failover};
 pub use lab::{Client, Host, Lab, Segment, Topology};
 pub use load::{Load, Ports, Report};
 pub use node::Node;
 pub use process::Process;
 pub use relay::Relay;
 pub use software::Software;
+pub use talk::Talks;

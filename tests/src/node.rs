@@ -164,6 +164,21 @@ impl Node {
         Ok(())
     }
 
+    /// Has `nft` take these rules on the host, all or none.
+    ///
+    /// # Errors
+    /// `nft` is missing or refuses them; the error has its words.
+    pub fn nft(&self, rules: &str) -> Result<()> {
+        let mut command = process::program("nft");
+        command.args(["-f", "-"]);
+        let output = self.output_with_input(command, rules)?;
+        if !output.status.success() {
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            bail!("nft on {}: {}\n{rules}", self.name(), complaint.trim());
+        }
+        Ok(())
+    }
+
     /// Sets kernel settings of the host's network, each `net/…=value`.
     ///
     /// # Errors

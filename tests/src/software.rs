@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, process::Command};
 
 use anyhow::Result;
 
-use crate::{dns, node::Node, process};
+use crate::{dns, node::Node, process, stand_in::Fault};
 
 /// Seconds that clients may keep a record.
 const TTL: u32 = 5;
@@ -15,6 +15,9 @@ const RECEIVE_BUFFER: u32 = 4 << 20;
 
 /// Where a server keeps its files; private to its host.
 const HOME: &str = "/run/dns";
+
+/// The same of a server that stands in for another.
+const STAND_IN_HOME: &str = "/run/dns-stand-in";
 
 /// Runs a copy of a server. Debian confines some servers, by the path of their program, to files
 /// where the package keeps them (AppArmor's profile of unbound), and the lab's are elsewhere.
@@ -58,7 +61,10 @@ impl Software {
     ) -> Result<Command> {
         let zones = zones(identity);
         let (config, program, foreground): (_, _, &[&str]) = match self {
-            Self::Nsd => (nsd_config(addresses, &zones), "nsd", &["-d"]),
+            Self::Nsd => {
+                let listen = lines("ip-address", addresses);
+                (nsd_config(HOME, &listen, &zones), "nsd", &["-d"])
+            }
             Self::Knot => (knot_config(addresses, &zones), "knotd", &[]),
             Self::Unbound => (unbound_config(addresses, &zones), "unbound", &["-d"]),
         };
@@ -69,11 +75,42 @@ impl Software {
         }
         let path = format!("{HOME}/{self}.conf");
         node.write(&path, &config)?;
-        let mut command = process::program("sh");
-        command.args(["-ec", RUN_COPY, program, HOME]);
-        command.args(foreground).args(["-c", &path]);
-        Ok(command)
+        Ok(run_copy(program, HOME, foreground, &path))
     }
+}
+
+/// Writes the files of a faulty NSD, and returns the command that runs it on this port.
+pub(crate) fn prepare_stand_in(
+    node: &Node,
+    identity: &str,
+    fault: Fault,
+    port: u16,
+) -> Result<Command> {
+    let zones = match fault {
+        // Of the root, so that every name is in it. There is no file of it.
+        Fault::Unloaded => vec![],
+        Fault::Wildcard => zones(identity).into(),
+    };
+    for zone in &zones {
+        node.write(
+            format!("{STAND_IN_HOME}/{}.zone", zone.origin),
+            &zone.file(),
+        )?;
+    }
+    let mut config = nsd_config(STAND_IN_HOME, &format!("  port: {port}\n"), &zones);
+    if fault == Fault::Unloaded {
+        config += "zone:\n  name: .\n  zonefile: missing.zone\n";
+    }
+    let path = format!("{STAND_IN_HOME}/nsd.conf");
+    node.write(&path, &config)?;
+    Ok(run_copy("nsd", STAND_IN_HOME, &["-d"], &path))
+}
+
+fn run_copy(program: &str, home: &str, foreground: &[&str], config: &str) -> Command {
+    let mut command = process::program("sh");
+    command.args(["-ec", RUN_COPY, program, home]);
+    command.args(foreground).args(["-c", config]);
+    command
 }
 
 /// A zone, as both kinds of server need it.
@@ -136,17 +173,16 @@ fn lines(setting: &str, addresses: &[IpAddr]) -> String {
     lines.collect()
 }
 
-fn nsd_config(addresses: &[IpAddr], zones: &[Zone]) -> String {
+fn nsd_config(home: &str, listen: &str, zones: &[Zone]) -> String {
     // With the addresses named, NSD answers from the one that was asked. Its rate limit would
     // take a load generator for an attack. Beyond half of its connections, of which it has 100
     // otherwise, it closes new ones that are idle for 200 ms.
     let mut text = format!(
-        "server:\n{}  username: \"\"\n  \
-         zonesdir: {HOME}\n  xfrdir: {HOME}\n  database: \"\"\n  pidfile: \"\"\n  xfrdfile: \"\"\n  \
-         zonelistfile: {HOME}/nsd.list\n  server-count: 1\n  rrl-ratelimit: 0\n  tcp-count: 1000\n  \
+        "server:\n{listen}  username: \"\"\n  \
+         zonesdir: {home}\n  xfrdir: {home}\n  database: \"\"\n  pidfile: \"\"\n  xfrdfile: \"\"\n  \
+         zonelistfile: {home}/nsd.list\n  server-count: 1\n  rrl-ratelimit: 0\n  tcp-count: 1000\n  \
          receive-buffer-size: {RECEIVE_BUFFER}\n\
-         remote-control:\n  control-enable: no\n",
-        lines("ip-address", addresses)
+         remote-control:\n  control-enable: no\n"
     );
     for Zone { origin, .. } in zones {
         text += &format!("zone:\n  name: {origin}\n  zonefile: {origin}.zone\n");

@@ -45,11 +45,10 @@ pub enum Ports {
     Each(RangeInclusive<u16>),
 }
 
-/// A running load.
+/// A running load. Dropping it ends it.
 pub struct Load {
     shared: Arc<Shared>,
-    sender: JoinHandle<Result<()>>,
-    receiver: JoinHandle<Result<()>>,
+    threads: Vec<JoinHandle<Result<()>>>,
 }
 
 /// What both threads work on.
@@ -91,14 +90,15 @@ impl Load {
         });
         let sender = Arc::clone(&shared);
         let receiver = Arc::clone(&shared);
+        let sender = node.thread(move || {
+            let result = sender.send(rate, ports);
+            sender.sent_all.store(true, Ordering::Release);
+            result
+        });
+        let receiver = thread::spawn(move || receiver.receive());
         Ok(Self {
             shared,
-            sender: node.thread(move || {
-                let result = sender.send(rate, ports);
-                sender.sent_all.store(true, Ordering::Release);
-                result
-            }),
-            receiver: thread::spawn(move || receiver.receive()),
+            threads: vec![sender, receiver],
         })
     }
 
@@ -121,8 +121,8 @@ impl Load {
     ///
     /// # Errors
     /// A socket failed.
-    pub fn join(self) -> Result<Report> {
-        for thread in [self.sender, self.receiver] {
+    pub fn join(mut self) -> Result<Report> {
+        for thread in self.threads.drain(..) {
             thread
                 .join()
                 .map_err(|_| anyhow!("a thread of the load generator panicked"))??;
@@ -137,6 +137,12 @@ impl Load {
     pub fn run_for(self, duration: Duration) -> Result<Report> {
         thread::sleep(duration);
         self.stop()
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Release);
     }
 }
 

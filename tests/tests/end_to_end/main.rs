@@ -1,6 +1,7 @@
 //! The whole chain in the lab: real DNS servers, real queries, the agent as its users run it.
 
 mod death;
+mod deaths;
 mod explain;
 mod farm;
 mod flood;

@@ -3,7 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::Command,
-    sync::OnceLock,
+    sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
 };
 
@@ -16,10 +16,38 @@ pub(crate) const START_LIMIT: Duration = Duration::from_secs(20);
 /// Queries a second that the tests send unless they say otherwise.
 pub(crate) const RATE: u32 = 2_000;
 
+/// Queries a second of tests that have the machine for themselves.
+pub(crate) const LOUD: u32 = 5_000;
+
+/// Tests that share the machine hold it for reading; those that measure times, or send more than a
+/// busy machine can carry, for writing.
+static MACHINE: RwLock<()> = RwLock::new(());
+
+/// A hold on the machine.
+enum Hold {
+    Shared(#[expect(dead_code, reason = "held, not read")] RwLockReadGuard<'static, ()>),
+    Alone(#[expect(dead_code, reason = "held, not read")] RwLockWriteGuard<'static, ()>),
+}
+
+impl Hold {
+    /// Of a machine that others use too.
+    fn shared() -> Self {
+        // A test that failed has left the machine as any other does.
+        Self::Shared(MACHINE.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Of a machine that no other test uses meanwhile.
+    fn alone() -> Self {
+        Self::Alone(MACHINE.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
 /// A lab, and an agent in it that has found every backend up.
 pub(crate) struct Stage {
-    pub(crate) lab: Lab,
     pub(crate) agent: Agent,
+    pub(crate) lab: Lab,
+    /// Let go of last.
+    _hold: Hold,
 }
 
 impl Stage {
@@ -40,14 +68,35 @@ impl Stage {
         topology: &Topology,
         configuration: impl FnOnce(&[&Backend]) -> String,
     ) -> Self {
+        Self::build(Hold::shared(), topology, configuration)
+    }
+
+    /// The same, while no other test has a stage.
+    pub(crate) fn set_alone(
+        topology: &Topology,
+        configuration: impl FnOnce(&[&Backend]) -> String,
+    ) -> Self {
+        Self::build(Hold::alone(), topology, configuration)
+    }
+
+    fn build(
+        hold: Hold,
+        topology: &Topology,
+        configuration: impl FnOnce(&[&Backend]) -> String,
+    ) -> Self {
+        let binary = binary();
         let lab = Lab::start(topology).expect("a lab");
         let backends: Vec<&Backend> = lab.backends.iter().collect();
         let configuration = configuration(&backends);
-        let mut agent = Agent::start(&lab.balancer, binary(), &configuration).expect("an agent");
+        let mut agent = Agent::start(&lab.balancer, binary, &configuration).expect("an agent");
         agent
             .wait_until_all_up(START_LIMIT)
             .expect("every backend up");
-        Self { lab, agent }
+        Self {
+            agent,
+            lab,
+            _hold: hold,
+        }
     }
 
     /// Starts a backend's server again, by its place in the lab, and waits until every backend is
@@ -110,6 +159,19 @@ pub(crate) fn binary() -> &'static Path {
             .expect("target/<profile>/deps/<test>");
         profile.join("dns-lb")
     })
+}
+
+/// Asserts that nothing was lost but what the lab has lost by itself, which it says.
+pub(crate) fn assert_lost(lost: usize, own_losses: u64, words: impl FnOnce() -> String) {
+    let own_losses = usize::try_from(own_losses).expect("a count");
+    assert!(
+        lost <= own_losses,
+        "{lost} lost, {own_losses} of them by the lab itself; {}",
+        words()
+    );
+    if own_losses > 0 {
+        println!("the lab itself has lost {own_losses} packets");
+    }
 }
 
 /// How often packets of the service ended like this on the agent's host.

@@ -13,7 +13,7 @@ pub(super) struct Tool {
     daemon: Option<&'static str>,
 }
 
-pub(super) const TOOLS: [Tool; 10] = [
+pub(super) const TOOLS: [Tool; 11] = [
     daemon("nsd", "nsd", "nsd"),
     daemon("knotd", "knot", "knot"),
     daemon("unbound", "unbound", "unbound"),
@@ -21,6 +21,7 @@ pub(super) const TOOLS: [Tool; 10] = [
     tool("bpftool", "bpftool"),
     tool("ethtool", "ethtool"),
     tool("ip", "iproute2"),
+    tool("nft", "nftables"),
     tool("tcpdump", "tcpdump"),
     // rustup brings both; Debian's cargo-web does not.
     tool("cargo-fmt", "rustfmt-web"),

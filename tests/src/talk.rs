@@ -70,6 +70,7 @@ impl Talks {
                     .map_err(|error| anyhow!("{error:#}"));
                 // Whoever waited for it may have seen another fail, and gone.
                 let _ = opened.send(result);
+                drop(opened);
                 if let Ok(conversations) = conversations {
                     shared.talk(conversations);
                 }

@@ -10,6 +10,7 @@ mod interfaces;
 mod ipv6;
 mod jumbo;
 mod kernel_log;
+mod nothing_lost;
 mod path_mtu;
 mod refusals;
 mod restart;

@@ -2,11 +2,12 @@
 //!
 //! The types here cannot be invalid: what the file may say and what it may not is decided once,
 //! on the way in. `reader` takes keys from a TOML document, which `syntax` has mended where it was
-//! broken; `load` and `service` say which keys there are, `scalar` what a single value may be,
+//! broken; `load`, `service` and `health` say which keys there are, `scalar` what a single value may be,
 //! `defaults` what holds where the file is silent.
 
 pub mod defaults;
 mod faults;
+mod health;
 mod load;
 mod reader;
 mod scalar;
@@ -16,21 +17,19 @@ mod syntax;
 mod tests;
 
 use std::{
-    collections::BTreeSet,
     fmt,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
 
-use hickory_proto::{
-    op::ResponseCode,
-    rr::{Name, RecordType},
-};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
     faults::{Fault, Faults},
+    health::{
+        HealthCheck, IdentityQuery, NameTemplate, ProbePath, Question, Transport, comparable,
+    },
     load::{ConfigError, MAX_FILE_SIZE},
     service::{MAX_BACKENDS, MAX_SERVICES, MAX_VIPS},
 };
@@ -92,6 +91,11 @@ pub struct Service {
     pub count_queries: bool,
     /// What happens when no backend is usable.
     pub on_no_backend: OnNoBackend,
+    /// Most of the backends that probes may take out of rotation, in percent of those that the
+    /// operator wants in it, 0 to 100. When more are down, but not all, probes are not believed.
+    pub max_ejected: u32,
+    /// How long a backend that has come up takes to reach its full weight; 0 to 1 h.
+    pub slow_start: Duration,
     /// How backends are probed.
     pub health: HealthCheck,
     /// At least one; names and addresses differ within the service. All services together have at
@@ -152,35 +156,6 @@ pub enum OnNoBackend {
     Pass,
     /// Drop the packet.
     Drop,
-}
-
-/// `[service.health]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HealthCheck {
-    /// Name that a probe asks for.
-    pub name: Name,
-    /// Type that a probe asks for.
-    pub record_type: RecordType,
-    /// Response codes that pass; at least one.
-    pub accept_rcodes: BTreeSet<u16>,
-    /// Between probes of a backend whose state is settled; 10 ms to 1 h.
-    pub interval: Duration,
-    /// Between probes while a verdict is pending; 10 ms to `interval`.
-    pub fast_interval: Duration,
-    /// How long a reply may take; 1 ms to 1 min.
-    pub timeout: Duration,
-    /// Failures in a row that take a backend down, 1 to 100.
-    pub fall: u32,
-    /// Passes in a row that bring it up, 1 to 100.
-    pub rise: u32,
-}
-
-impl HealthCheck {
-    /// Whether an answer with this code passes.
-    #[must_use]
-    pub fn accepts(&self, code: ResponseCode) -> bool {
-        self.accept_rcodes.contains(&u16::from(code))
-    }
 }
 
 /// `[[service.backend]]`

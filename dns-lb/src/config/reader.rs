@@ -141,6 +141,15 @@ impl<'r, 'i> Table<'r, 'i> {
         }
     }
 
+    /// Reports a fault of a key that has been read, once more is known than its value.
+    pub(super) fn report(&self, key: &str, problem: &str, allowed: &str) {
+        let place = Place {
+            offset: self.place.offset,
+            key: self.path(key),
+        };
+        self.sink.report(&place, problem, allowed);
+    }
+
     /// The table under a key; an empty one where the key is not there.
     pub(super) fn table(&mut self, key: &'static str) -> Option<Table<'r, 'i>> {
         let absent = Table {

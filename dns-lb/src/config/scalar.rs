@@ -10,8 +10,9 @@ use std::{
     time::Duration,
 };
 
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::RecordType;
 
+use super::health::NameTemplate;
 use super::reader::{Place, Sink, Value, quoted};
 use crate::mac::MacAddress;
 
@@ -181,18 +182,17 @@ impl fmt::Display for WrittenDuration {
 }
 
 /// A question: a name and a type, class IN.
-pub(super) fn query(value: Value<'_, '_>) -> Option<(Name, RecordType)> {
+pub(super) fn query(value: Value<'_, '_>) -> Option<(NameTemplate, RecordType)> {
     let allowed = "a name and a type that one query can ask for, such as \"example.net. SOA\"";
     value.text(allowed, parse_query)
 }
 
-pub(super) fn parse_query(text: &str) -> Result<(Name, RecordType), &'static str> {
+pub(super) fn parse_query(text: &str) -> Result<(NameTemplate, RecordType), &'static str> {
     let mut words = text.split_ascii_whitespace();
     let (Some(name), Some(record_type), None) = (words.next(), words.next(), words.next()) else {
         return Err("is not a name and a type");
     };
-    let mut name = Name::from_ascii(name).map_err(|_| "has no valid name")?;
-    name.set_fqdn(true);
+    let name = NameTemplate::parse(name).map_err(|_| "has no valid name")?;
     let record_type = record_type
         .to_ascii_uppercase()
         .parse()

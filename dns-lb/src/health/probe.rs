@@ -197,7 +197,7 @@ async fn exchange(
         };
         match judge_reply(&buffer[..length], &expected) {
             Ok(Reply::Answer(code)) => {
-                let accepted = check.accepts(code);
+                let accepted = check.questions[0].accepts(code);
                 return Ok(Outcome::Answered {
                     code,
                     accepted,
@@ -263,13 +263,11 @@ impl Expected {
     /// The reply to this check's question asked under this id.
     #[must_use]
     pub fn new(id: u16, check: &HealthCheck) -> Self {
-        let mut name = check.name.clone();
-        // Names on the wire end in the root; a relative one would never equal them.
-        name.set_fqdn(true);
+        let question = &check.questions[0];
         Self {
             id,
-            name,
-            record_type: check.record_type,
+            name: question.name.draw(),
+            record_type: question.record_type,
         }
     }
 

@@ -3,6 +3,7 @@
 //! Decisions are pure functions, tasks move data, and each map has one writer. How the parts hang
 //! together is in `docs/architecture.md`.
 
+pub mod admin;
 pub mod agent;
 pub mod api;
 pub mod cli;

@@ -1,4 +1,5 @@
-//! What a host of the lab sees differently from the machine: its own `/sys`, `/run` and `/etc`.
+//! What a host of the lab sees differently from the machine: its own `/sys`, `/run` and `/etc`, and
+//! `/var/lib/dns-lb`.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
@@ -8,8 +9,8 @@ use nix::mount::{MsFlags, mount};
 /// Where the machine's `/etc` is seen, read-only.
 const MACHINE_ETC: &str = "/run/machine-etc";
 
-/// Files of `/etc` that each host has for itself.
-const OWN: [&str; 2] = ["dns-lb", "resolv.conf"];
+/// Where the machine's `/var/lib` is seen, read-only.
+const MACHINE_STATE: &str = "/run/machine-state";
 
 /// Sets up the calling thread's new mount namespace. Nothing that is mounted here is seen outside,
 /// and nothing that is written to the places named above reaches the machine's disk.
@@ -26,36 +27,42 @@ pub(crate) fn make_private() -> Result<()> {
         unknown,
         Some("mode=0755,size=64m"),
     )?;
-    replace_etc()
+    own_entries("/etc", MACHINE_ETC, &["dns-lb", "resolv.conf"])?;
+    fs::create_dir("/etc/dns-lb")?;
+    fs::write("/etc/resolv.conf", "")?;
+    own_entries("/var/lib", MACHINE_STATE, &["dns-lb"])?;
+    fs::create_dir("/var/lib/dns-lb")?;
+    Ok(())
 }
 
-/// Lays an `/etc` of links over the machine's, so that single entries can be the host's own.
-fn replace_etc() -> Result<()> {
-    fs::create_dir(MACHINE_ETC)?;
+/// Lays a directory of links over one of the machine's, which is seen read-only at `machine`, so
+/// that single entries can be the host's own: those are left out.
+fn own_entries(directory: &str, machine: &str, own: &[&str]) -> Result<()> {
+    fs::create_dir(machine)?;
     attach(
-        Some("/etc"),
-        MACHINE_ETC,
+        Some(directory),
+        machine,
         None,
         MsFlags::MS_BIND | MsFlags::MS_REC,
         None,
     )?;
     attach(
         None,
-        MACHINE_ETC,
+        machine,
         None,
         MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY,
         None,
     )?;
     attach(
         Some("tmpfs"),
-        "/etc",
+        directory,
         Some("tmpfs"),
         MsFlags::empty(),
         Some("mode=0755,size=4m"),
     )?;
-    for entry in fs::read_dir(MACHINE_ETC)? {
+    for entry in fs::read_dir(machine)? {
         let entry = entry?;
-        if OWN.iter().any(|own| entry.file_name() == *own) {
+        if own.iter().any(|own| entry.file_name() == *own) {
             continue;
         }
         let target = if entry.file_type()?.is_symlink() {
@@ -64,10 +71,8 @@ fn replace_etc() -> Result<()> {
         } else {
             entry.path()
         };
-        symlink(target, Path::new("/etc").join(entry.file_name()))?;
+        symlink(target, Path::new(directory).join(entry.file_name()))?;
     }
-    fs::create_dir("/etc/dns-lb")?;
-    fs::write("/etc/resolv.conf", "")?;
     Ok(())
 }
 

@@ -178,7 +178,8 @@ impl Node {
         })
     }
 
-    /// Writes a file that only this host sees: under `/run`, `/etc/dns-lb`, or `/etc/resolv.conf`.
+    /// Writes a file that only this host sees: under `/run`, `/etc/dns-lb` or
+    /// `/var/lib/dns-lb`, or `/etc/resolv.conf`.
     ///
     /// # Errors
     /// The file cannot be written.

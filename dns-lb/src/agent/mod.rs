@@ -5,10 +5,11 @@
 
 mod applier;
 mod knowledge;
+mod reach;
 mod start;
 mod status;
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use tokio::{
@@ -20,17 +21,18 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use self::{applier::Applier, knowledge::Knowledge};
+use self::{applier::Applier, knowledge::Knowledge, reach::reach};
 use crate::{
+    admin::Ledger,
     api::{
         Timestamp,
         server::{self, StatusRequest, StatusSource},
     },
-    config::Config,
+    config::{Config, HealthCheck},
     datapath::{Attachment, Counters, Datapath},
-    health::{Checker, Report},
+    health::{BackendKey, Checker, Checkers, Report, Target},
     neighbor::{self, Neighbors},
-    steer::{Applied, Assignment, load_or_create_hash_key, plan},
+    steer::{self, Applied, Assignment, Plan, load_or_create_hash_key, plan},
 };
 
 /// How long to wait before maps that could not be written are tried again.
@@ -112,6 +114,34 @@ impl Signals {
     }
 }
 
+/// A backend that is probed, and how.
+struct Check {
+    target: Target,
+    check: Arc<HealthCheck>,
+    checker: Checker,
+}
+
+/// What the maps should say, given all that is known.
+fn decide(
+    config: &Config,
+    assignment: &Assignment,
+    knowledge: &Knowledge,
+    ledger: &Ledger,
+) -> Plan {
+    plan(config, assignment, |service, backend| {
+        let state = knowledge.state(service, backend);
+        let service = &config.services[service];
+        let backend = &service.backends[backend];
+        steer::Knowledge {
+            admin: ledger.admin(&service.name, &backend.name),
+            weight: ledger.weight(&service.name, &backend.name, backend.weight),
+            warmth: state.warmth(service.slow_start).percent,
+            health: state.health,
+            location: state.location,
+        }
+    })
+}
+
 /// The agent at work.
 struct Running {
     config: Config,
@@ -129,12 +159,16 @@ struct Running {
     /// When to hand the plan over again, after a failure.
     retry_at: Option<Instant>,
     neighbors: watch::Receiver<Arc<Neighbors>>,
-    /// Dropped, and so stopped, with this.
-    _watcher: neighbor::Handle,
+    watcher: neighbor::Handle,
     reports: mpsc::Receiver<Report>,
     status_requests: mpsc::Receiver<StatusRequest>,
-    /// Dropped, and so stopped, with this.
-    _checkers: Vec<Checker>,
+    checkers: Checkers,
+    /// Who is probed; dropped, and so stopped, with this.
+    checks: BTreeMap<BackendKey, Check>,
+    /// What operators have set.
+    ledger: Ledger,
+    /// When a backend that is warming up is to have more of its weight.
+    warming_due: Option<Instant>,
     kernel_log: Option<JoinHandle<()>>,
 }
 
@@ -147,8 +181,12 @@ impl Running {
     /// without would only seem to work.
     async fn until_signal(&mut self, signals: &mut Signals) -> anyhow::Result<&'static str> {
         loop {
-            let retry = async {
-                match self.retry_at {
+            let due = [self.retry_at, self.warming_due]
+                .into_iter()
+                .flatten()
+                .min();
+            let due = async {
+                match due {
                     Some(at) => sleep_until(at).await,
                     None => std::future::pending().await,
                 }
@@ -164,7 +202,9 @@ impl Running {
                     changed.context("the task that watches neighbours has died")?;
                     let neighbors = Arc::clone(&self.neighbors.borrow_and_update());
                     self.follow_interfaces(&neighbors);
-                    if self.knowledge.locate(&neighbors) {
+                    let is_elsewhere = self.knowledge.locate(&neighbors);
+                    self.follow_neighbors();
+                    if is_elsewhere {
                         self.replan();
                     }
                 }
@@ -180,7 +220,7 @@ impl Running {
                     Ok(status) => drop(request.reply.send(status)),
                     Err(error) => error!(%error, "no status"),
                 },
-                () = retry => self.replan(),
+                () = due => self.replan(),
             }
         }
     }
@@ -223,21 +263,85 @@ impl Running {
     /// Decides anew and hands the plan to the applier. A plan like the last one costs nothing.
     fn replan(&mut self) {
         self.retry_at = None;
-        let knowledge = &self.knowledge;
-        let plan = plan(&self.config, &self.assignment, |service, backend| {
-            knowledge.of(service, backend)
-        });
+        self.warming_due = self.next_warming();
+        let plan = decide(
+            &self.config,
+            &self.assignment,
+            &self.knowledge,
+            &self.ledger,
+        );
         let services = self.config.services.iter().zip(&plan.services);
         for ((service, planned), before) in services.zip(&mut self.failed_open) {
             if planned.failed_open && !*before {
                 warn!(
                     service = service.name,
-                    "no backend is usable: steering to all of them"
+                    "too few backends are up: steering as if all were"
                 );
             }
             *before = planned.failed_open;
         }
         self.applier.submit(plan);
+    }
+
+    /// When the next backend that is warming up is to have more of its weight.
+    fn next_warming(&self) -> Option<Instant> {
+        let services = self.config.services.iter().enumerate();
+        let next = services.flat_map(|(index, service)| {
+            let places = 0..service.backends.len();
+            places.filter_map(move |place| {
+                let state = self.knowledge.state(index, place);
+                state.warmth(service.slow_start).next
+            })
+        });
+        next.min().map(|next| Instant::now() + next)
+    }
+
+    /// Probes whom the configuration has now, and nobody else. Who is probed already in the same way
+    /// goes on so.
+    fn follow_configuration(&mut self) {
+        self.watcher.watch(start::wanted(&self.config));
+        let vips = start::vips(&self.config);
+        let neighbors = self.neighbors.borrow();
+        let mut before = std::mem::take(&mut self.checks);
+        for (index, service) in self.config.services.iter().enumerate() {
+            let check = Arc::new(service.health.clone());
+            for (place, backend) in service.backends.iter().enumerate() {
+                let state = self.knowledge.state(index, place);
+                let target = Target {
+                    backend: state.key.clone(),
+                    address: backend.address,
+                    port: service.port,
+                    vips: service.vips.clone(),
+                    local: backend.local,
+                };
+                let reach = reach(state, &neighbors, &vips);
+                let running = before.remove(&state.key);
+                let running = running.filter(|old| old.target == target && old.check == check);
+                let next = running.unwrap_or_else(|| Check {
+                    checker: self.checkers.spawn(
+                        target.clone(),
+                        Arc::clone(&check),
+                        reach.clone(),
+                        state.health,
+                    ),
+                    target,
+                    check: Arc::clone(&check),
+                });
+                next.checker.reach(reach);
+                self.checks.insert(state.key.clone(), next);
+            }
+        }
+    }
+
+    /// Tells the checkers where their backends are now.
+    fn follow_neighbors(&self) {
+        let vips = start::vips(&self.config);
+        let neighbors = self.neighbors.borrow();
+        for state in self.knowledge.states() {
+            if let Some(check) = self.checks.get(&state.key) {
+                check.checker.reach(reach(state, &neighbors, &vips));
+            }
+        }
     }
 
     /// Name of an interface, as the kernel has it now.

@@ -1,6 +1,10 @@
 //! Starting: the data plane comes up, then the tasks that keep it true.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use dns_lb_common::HashKey;
 use tokio::{
@@ -10,14 +14,15 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{Options, Running, applier::Applier, knowledge::Knowledge};
+use super::{Options, Running, applier::Applier, decide, knowledge::Knowledge};
 use crate::{
+    admin::Ledger,
     api::{Timestamp, server::StatusRequest},
     config::Config,
     datapath::{Attachment, Counters, Datapath, DatapathError, Demand, Maps},
-    health::{Checker, Report, Target},
+    health::Checkers,
     neighbor::{self, Neighbors, Wanted},
-    steer::{Applied, Assignment, Writer, assign, plan},
+    steer::{Applied, Assignment, Writer, assign},
 };
 
 /// Reports waiting for the loop. It handles one in microseconds; a full channel delays probes.
@@ -35,7 +40,15 @@ impl Running {
     ) -> anyhow::Result<Self> {
         let (mut datapath, maps) = Datapath::load(&options.pin_dir, Demand::of(&config))?;
         let mut neighbors = watcher.neighbors();
-        let up = match bring_up(&mut datapath, maps, &config, hash_key, &mut neighbors) {
+        let ledger = Ledger::default();
+        let up = match bring_up(
+            &mut datapath,
+            maps,
+            &config,
+            hash_key,
+            &mut neighbors,
+            &ledger,
+        ) {
             Ok(up) => up,
             Err(error) => {
                 datapath.abandon();
@@ -55,10 +68,14 @@ impl Running {
         }
 
         let (report_sender, reports) = mpsc::channel(REPORT_QUEUE);
-        let checkers = spawn_checkers(&config, &up.knowledge, &report_sender);
+        let checkers = Checkers::new(report_sender);
         let kernel_log = follow_kernel_log(&mut datapath);
-        Ok(Self {
+        let mut running = Self {
             failed_open: vec![false; config.services.len()],
+            checkers,
+            checks: BTreeMap::new(),
+            ledger,
+            warming_due: None,
             config,
             assignment: up.assignment,
             knowledge: up.knowledge,
@@ -71,12 +88,13 @@ impl Running {
             applied: up.applied,
             retry_at: None,
             neighbors,
-            _watcher: watcher,
+            watcher,
             reports,
             status_requests,
-            _checkers: checkers,
             kernel_log,
-        })
+        };
+        running.follow_configuration();
+        Ok(running)
     }
 }
 
@@ -99,15 +117,14 @@ fn bring_up(
     config: &Config,
     hash_key: HashKey,
     neighbors: &mut watch::Receiver<Arc<Neighbors>>,
+    ledger: &Ledger,
 ) -> Result<Up, DatapathError> {
     let counters = datapath.counters()?;
     let mut writer = Writer::new(maps)?;
     let assignment = assign(config, writer.recorded());
     let mut knowledge = Knowledge::new(config, &assignment, writer.recorded());
     knowledge.locate(&neighbors.borrow_and_update());
-    let first = plan(config, &assignment, |service, backend| {
-        knowledge.of(service, backend)
-    });
+    let first = decide(config, &assignment, &knowledge, ledger);
 
     let (attachments, applied);
     if datapath.adopted() {
@@ -141,31 +158,11 @@ pub(super) fn wanted(config: &Config) -> BTreeSet<Wanted> {
         .collect()
 }
 
-fn spawn_checkers(
-    config: &Config,
-    knowledge: &Knowledge,
-    reports: &mpsc::Sender<Report>,
-) -> Vec<Checker> {
-    let targets = config
-        .services
-        .iter()
-        .enumerate()
-        .flat_map(|(index, service)| {
-            service
-                .backends
-                .iter()
-                .enumerate()
-                .map(move |(place, backend)| {
-                    let target = Target {
-                        backend: knowledge.key(index, place),
-                        server: (backend.address, service.port).into(),
-                        initial: knowledge.of(index, place).health,
-                    };
-                    (target, service.health.clone())
-                })
-        });
-    targets
-        .map(|(target, check)| Checker::spawn(target, check, reports.clone()))
+/// The addresses that clients are given.
+pub(super) fn vips(config: &Config) -> BTreeSet<IpAddr> {
+    let services = config.services.iter();
+    services
+        .flat_map(|service| service.vips.iter().copied())
         .collect()
 }
 

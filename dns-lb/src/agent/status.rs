@@ -4,9 +4,9 @@ use dns_lb_common::{Ending, NO_SERVICE, ServiceCounters};
 
 use super::{Running, knowledge::BackendState};
 use crate::{
+    admin::Admin,
     api::status::{
-        Admin, Backend, Counters, Dataplane, Interface, LastProbe, Service, Status, Tcp, endings,
-        queries,
+        Backend, Counters, Dataplane, Interface, LastProbe, Service, Status, Tcp, endings, queries,
     },
     config,
     datapath::DatapathError,

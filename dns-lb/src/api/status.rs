@@ -2,12 +2,13 @@
 //!
 //! Others build on these names. Fields are added, never renamed, and their meaning stays.
 
-use std::{collections::BTreeMap, fmt, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr};
 
 use dns_lb_common::{Ending, EndingCounters, QueryCounters, QueryType};
 use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
+pub use crate::admin::Admin;
 use crate::{
     config::{Policy, Protocol},
     datapath::AttachedMode,
@@ -163,29 +164,6 @@ pub struct Backend {
     pub last_probe: Option<LastProbe>,
     /// Since when `health` has been what it is.
     pub since: Timestamp,
-}
-
-/// What the operator wants of a backend. What the probes say is another matter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Admin {
-    /// New queries, as long as it is not down.
-    #[default]
-    Enabled,
-    /// No new queries; what is established stays.
-    Draining,
-    /// Nothing.
-    Disabled,
-}
-
-impl fmt::Display for Admin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Enabled => "enabled",
-            Self::Draining => "draining",
-            Self::Disabled => "disabled",
-        })
-    }
 }
 
 /// A probe that has ended.

@@ -15,6 +15,11 @@ pub(super) const XDP_MODE: XdpMode = XdpMode::Auto;
 pub(super) const HASH_KEY_FILE: &str = "/etc/dns-lb/hash.key";
 pub(super) const API_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8053);
 
+pub(super) const ADMIN_SOCKET: &str = "/run/dns-lb/admin.sock";
+/// The owner and one group.
+pub(super) const ADMIN_MODE: u32 = 0o660;
+pub(super) const STATE_FILE: &str = "/var/lib/dns-lb/state.json";
+
 /// Some 10 MiB.
 pub(super) const TCP_FLOWS: u32 = 65_536;
 

@@ -204,7 +204,7 @@ pub(super) fn read(mut table: Table<'_, '_>, only_tcp: bool) -> Option<HealthChe
             ("tcp", Transport::Tcp),
             ("both", Transport::Both),
         ];
-        value.choice(&choices, &[])
+        value.choice(&choices)
     });
     let path = table.optional("path", defaults::PATH, |value| {
         let choices = [
@@ -212,7 +212,7 @@ pub(super) fn read(mut table: Table<'_, '_>, only_tcp: bool) -> Option<HealthChe
             ("real", ProbePath::Real),
             ("both", ProbePath::Both),
         ];
-        value.choice(&choices, &[])
+        value.choice(&choices)
     });
     let identity = table.optional("identity", None, |value| {
         let choices = [
@@ -220,7 +220,7 @@ pub(super) fn read(mut table: Table<'_, '_>, only_tcp: bool) -> Option<HealthChe
             ("nsid", Some(IdentityQuery::Nsid)),
             ("chaos", Some(IdentityQuery::Chaos)),
         ];
-        value.choice(&choices, &[])
+        value.choice(&choices)
     });
     let interval = table.optional("interval", defaults::INTERVAL, |value| {
         scalar::duration(value, INTERVAL)

@@ -107,7 +107,7 @@ fn config(mut root: Table<'_, '_>) -> Option<Config> {
             ("native", XdpMode::Native),
             ("generic", XdpMode::Generic),
         ];
-        value.choice(&choices, &[])
+        value.choice(&choices)
     });
     let hash_key_file = root.optional(
         "hash_key_file",
@@ -117,6 +117,11 @@ fn config(mut root: Table<'_, '_>) -> Option<Config> {
     let tcp_flows = root.optional("tcp_flows", defaults::TCP_FLOWS, |value| {
         value.integer(1_024..=16_777_216)
     });
+    let state_file = root.optional(
+        "state_file",
+        PathBuf::from(defaults::STATE_FILE),
+        scalar::path,
+    );
     let api = root.table("api").and_then(api);
     let services = service::services(&mut root);
     root.finish();
@@ -125,6 +130,7 @@ fn config(mut root: Table<'_, '_>) -> Option<Config> {
         xdp_mode: xdp_mode?,
         hash_key_file: hash_key_file?,
         tcp_flows: tcp_flows?,
+        state_file: state_file?,
         api: api?,
         services: services?,
     })
@@ -132,7 +138,18 @@ fn config(mut root: Table<'_, '_>) -> Option<Config> {
 
 fn api(mut table: Table<'_, '_>) -> Option<Api> {
     let listen = table.optional("listen", defaults::API_LISTEN, scalar::listen);
-    table.refuse_later("admin_socket");
+    let admin_socket = table.optional(
+        "admin_socket",
+        PathBuf::from(defaults::ADMIN_SOCKET),
+        scalar::socket,
+    );
+    let admin_mode = table.optional("admin_mode", defaults::ADMIN_MODE, scalar::socket_mode);
+    let admin_group = table.optional("admin_group", None, |value| scalar::group(value).map(Some));
     table.finish();
-    Some(Api { listen: listen? })
+    Some(Api {
+        listen: listen?,
+        admin_socket: admin_socket?,
+        admin_mode: admin_mode?,
+        admin_group: admin_group?,
+    })
 }

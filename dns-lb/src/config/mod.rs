@@ -46,6 +46,8 @@ pub struct Config {
     pub hash_key_file: PathBuf,
     /// TCP connections that are remembered, least recently used out first; 1,024 to 16,777,216.
     pub tcp_flows: u32,
+    /// What operators have set by command, for the next start; made when there is something to keep.
+    pub state_file: PathBuf,
     /// The agent's HTTP side.
     pub api: Api,
     /// At least one, at most [`MAX_SERVICES`]; names differ, and so do VIP, port and protocol taken
@@ -58,6 +60,12 @@ pub struct Config {
 pub struct Api {
     /// Where the read-only HTTP server listens.
     pub listen: SocketAddr,
+    /// The Unix socket that takes commands; an absolute path of at most 96 octets.
+    pub admin_socket: PathBuf,
+    /// Permissions of that socket, 0o600 to 0o666; who may write to it may command.
+    pub admin_mode: u32,
+    /// Its group, by name or number; `None`: the group that the agent runs as.
+    pub admin_group: Option<String>,
 }
 
 /// How the XDP program is attached.

@@ -165,18 +165,6 @@ impl<'r, 'i> Table<'r, 'i> {
         self.optional(key, absent, Value::table)
     }
 
-    /// Refuses a key that later versions have.
-    pub(super) fn refuse_later(&mut self, key: &'static str) {
-        if let Some((name, _)) = self.entries.remove_entry(key) {
-            let place = Place {
-                offset: name.span().start,
-                key: self.path(key),
-            };
-            self.sink
-                .report(&place, "not in this version", "to leave the key out");
-        }
-    }
-
     /// Refuses the keys that nobody has asked for.
     pub(super) fn finish(self) {
         let allowed = format!("the keys {}", self.asked.join(", "));
@@ -244,13 +232,12 @@ impl<'r, 'i> Value<'r, 'i> {
         }
     }
 
-    /// A string out of a list. `later` are names that other versions know.
-    pub(super) fn choice<T: Clone>(self, choices: &[(&str, T)], later: &[&str]) -> Option<T> {
+    /// A string out of a list.
+    pub(super) fn choice<T: Clone>(self, choices: &[(&str, T)]) -> Option<T> {
         let names: Vec<String> = choices.iter().map(|(name, _)| quoted(name)).collect();
         self.text(&names.join(", "), |text| {
             match choices.iter().find(|(name, _)| *name == text) {
                 Some((_, choice)) => Ok(choice.clone()),
-                None if later.contains(&text) => Err("is not in this version"),
                 None => Err("is not known"),
             }
         })

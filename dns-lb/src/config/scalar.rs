@@ -71,6 +71,52 @@ pub(super) fn path(value: Value<'_, '_>) -> Option<PathBuf> {
     })
 }
 
+/// Octets of a Unix socket's path. `sun_path` holds 107, and the socket is made in a directory beside
+/// its place, which takes up to 11 more.
+const SOCKET_PATH: usize = 96;
+
+/// Where a Unix socket is made.
+pub(super) fn socket(value: Value<'_, '_>) -> Option<PathBuf> {
+    let (sink, place) = (value.sink, value.place.clone());
+    let path = path(value)?;
+    let problem = if path.as_os_str().len() > SOCKET_PATH {
+        "too long"
+    } else if path.file_name().is_none() {
+        "names no file"
+    } else {
+        return Some(path);
+    };
+    let allowed = format!("an absolute path of at most {SOCKET_PATH} octets");
+    sink.report(&place, problem, allowed);
+    None
+}
+
+/// Permissions of a Unix socket: its owner may always write, nobody can execute it.
+pub(super) fn socket_mode(value: Value<'_, '_>) -> Option<u32> {
+    let allowed = "octal digits from \"0600\" to \"0666\", such as \"0660\"";
+    value.text(allowed, |text| {
+        let others = |digit: u8| matches!(digit, b'0' | b'2' | b'4' | b'6');
+        match text.as_bytes() {
+            [b'0', b'6', group, rest] if others(*group) && others(*rest) => {
+                u32::from_str_radix(text, 8).map_err(|_| "is not octal")
+            }
+            _ => Err("is not a mode for a socket"),
+        }
+    })
+}
+
+/// A group of the host's users, by name or number. Whether there is one is known where it is used.
+pub(super) fn group(value: Value<'_, '_>) -> Option<String> {
+    value.text("the name of a group such as \"dns-lb\"", |text| {
+        let good = |octet: u8| octet.is_ascii_graphic() && octet != b':' && octet != b',';
+        if text.is_empty() || text.len() > 63 || !text.bytes().all(good) {
+            Err("is not a group's name")
+        } else {
+            Ok(text.to_owned())
+        }
+    })
+}
+
 /// A unicast address of a host, be it a VIP or a backend's own.
 pub(super) fn address(value: Value<'_, '_>) -> Option<IpAddr> {
     let allowed = "a unicast address such as \"192.168.0.200\" or \"2001:db8::53\"";
@@ -208,7 +254,7 @@ pub(super) fn parse_query(text: &str) -> Result<(NameTemplate, RecordType), &'st
 
 /// The name of a response code.
 pub(super) fn rcode(value: Value<'_, '_>) -> Option<&'static str> {
-    value.choice(&RCODES.map(|(name, _)| (name, name)), &[])
+    value.choice(&RCODES.map(|(name, _)| (name, name)))
 }
 
 /// The number of a response code.

@@ -54,7 +54,7 @@ fn service(value: Value<'_, '_>, census: &mut Census) -> Option<Service> {
             ("qname", Policy::Qname),
             ("round-robin", Policy::RoundRobin),
         ];
-        value.choice(&choices, &[])
+        value.choice(&choices)
     });
     let max_load = table.optional("max_load", None, |value| {
         let (sink, place) = (value.sink, value.place.clone());
@@ -73,7 +73,7 @@ fn service(value: Value<'_, '_>, census: &mut Census) -> Option<Service> {
             ("pass", OnNoBackend::Pass),
             ("drop", OnNoBackend::Drop),
         ];
-        value.choice(&choices, &[])
+        value.choice(&choices)
     });
     let max_ejected = table.optional("max_ejected", defaults::MAX_EJECTED, |value| {
         scalar::percentage(value, 0..=100)
@@ -119,7 +119,7 @@ fn protocols(value: Value<'_, '_>) -> Option<Vec<Protocol>> {
     let mut seen = Seen::default();
     value.each("a list of protocols: \"udp\", \"tcp\"", |value| {
         seen.read_new(value, |value| {
-            value.choice(&[("udp", Protocol::Udp), ("tcp", Protocol::Tcp)], &[])
+            value.choice(&[("udp", Protocol::Udp), ("tcp", Protocol::Tcp)])
         })
     })
 }

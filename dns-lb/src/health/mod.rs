@@ -4,14 +4,19 @@
 
 mod checker;
 mod probe;
+mod slow_start;
 mod state;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use checker::{BackendKey, Checker, Report, Target};
-pub use probe::{Expected, Ignored, Operation, Outcome, Reply, judge_reply, probe};
+pub use checker::{BackendKey, Checker, Checkers, LATE, Report};
+pub use probe::{
+    Expected, Extra, Ignored, LinkReach, Operation, Outcome, Prober, Reach, Reply, Target,
+    judge_reply, probe,
+};
+pub use slow_start::Warmth;
 pub use state::{State, Transition};
 
 /// What the probes say of a backend. What the operator wants of it is another matter.

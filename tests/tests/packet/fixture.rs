@@ -76,7 +76,11 @@ impl Fixture {
             xdp_mode: config::XdpMode::Generic,
             hash_key_file: "/unused".into(),
             tcp_flows: 65_536,
+            state_file: PathBuf::new(),
             api: config::Api {
+                admin_socket: PathBuf::new(),
+                admin_mode: 0o660,
+                admin_group: None,
                 listen: ([127, 0, 0, 1], 8053).into(),
             },
             services,

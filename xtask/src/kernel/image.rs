@@ -25,7 +25,7 @@ const COMMANDS: [&str; 4] = ["busybox", "insmod", "ip", "bpftool"];
 const MODULES: [&str; 1] = ["veth"];
 /// Where file systems are mounted, and where the tests may write. All files are in memory, so nothing
 /// is laid over the latter, which the tests' own data may be below.
-const DIRECTORIES: [&str; 6] = ["/dev", "/etc", "/proc", "/run", "/sys", "/tmp"];
+const DIRECTORIES: [&str; 7] = ["/dev", "/etc", "/proc", "/run", "/sys", "/tmp", "/var/lib"];
 /// Where the tests are in the machine.
 const TESTS: &str = "/packet";
 
@@ -83,7 +83,7 @@ pub(super) fn write(
 }
 
 /// The shell script that the kernel starts. The hosts that the tests make mount file systems of their
-/// own on `/sys`, `/sys/fs/bpf`, `/run` and `/etc`.
+/// own on `/sys`, `/sys/fs/bpf`, `/run`, `/etc` and `/var/lib`.
 fn first_program(modules: &[PathBuf], home: &Path, arguments: &[String]) -> anyhow::Result<String> {
     let mut script = String::from(
         "#!/bin/busybox sh

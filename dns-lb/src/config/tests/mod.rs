@@ -45,7 +45,17 @@ fn example_states_the_defaults() {
     assert_eq!(silent.xdp_mode, XdpMode::Auto);
     assert_eq!(silent.hash_key_file, PathBuf::from("/etc/dns-lb/hash.key"));
     assert_eq!(silent.tcp_flows, 65_536);
-    assert_eq!(silent.api.listen, "127.0.0.1:8053".parse().unwrap());
+    assert_eq!(
+        silent.state_file,
+        PathBuf::from("/var/lib/dns-lb/state.json")
+    );
+    let api = Api {
+        listen: "127.0.0.1:8053".parse().unwrap(),
+        admin_socket: "/run/dns-lb/admin.sock".into(),
+        admin_mode: 0o660,
+        admin_group: None,
+    };
+    assert_eq!(silent.api, api);
     let [service] = silent.services.as_slice() else {
         panic!("one service");
     };
@@ -121,7 +131,7 @@ hash_key_file = "hash.key"
 colour = "red"
 [api]
 listen = "localhost"
-admin_socket = "/run/dns-lb/admin.sock"
+admin_socket = "admin.sock"
 [[service]]
 name = "a b"
 vips = ["192.0.2.1", "fe80::1", "224.0.0.1"]
@@ -154,9 +164,9 @@ vips = []
 1:31: interfaces[3]: "a/b" is not an interface's name; allowed: an interface's name: 1 to 15 printable characters of ASCII without '/' and ':'
 2:12: xdp_mode: "fast" is not known; allowed: "auto", "native", "generic"
 3:17: hash_key_file: "hash.key" is not absolute; allowed: an absolute path
-4:1: colour: unknown key; allowed: the keys interfaces, xdp_mode, hash_key_file, tcp_flows, api, service
+4:1: colour: unknown key; allowed: the keys interfaces, xdp_mode, hash_key_file, tcp_flows, state_file, api, service
 6:10: api.listen: "localhost" is not an address and a port; allowed: an address and a port from 1, such as "127.0.0.1:8053" or "[::1]:8053"
-7:1: api.admin_socket: not in this version; allowed: to leave the key out
+7:16: api.admin_socket: "admin.sock" is not absolute; allowed: an absolute path
 9:8: service[1].name: "a b" has a character that no name has; allowed: 1 to 63 letters, digits, '.', '_' and '-'
 10:22: service[1].vips[2]: "fe80::1" is a link-local address; allowed: a unicast address such as "192.168.0.200" or "2001:db8::53"
 10:33: service[1].vips[3]: "224.0.0.1" is a multicast address; allowed: a unicast address such as "192.168.0.200" or "2001:db8::53"

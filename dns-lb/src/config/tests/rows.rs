@@ -19,6 +19,10 @@ fn values_at_the_edge_are_taken() {
     let rows = [
         file("xdp_mode = \"generic\"", "", "", ""),
         file("api.listen = \"[::]:1\"", "", "", ""),
+        file("api.admin_mode = \"0600\"", "", "", ""),
+        file("api.admin_mode = \"0626\"", "", "", ""),
+        file("api.admin_group = \"dns-lb\"", "", "", ""),
+        file("state_file = \"/state\"", "", "", ""),
         file("", "port = 65535", "", ""),
         file("", "port = 0x35", "", ""),
         file("", "policy = \"round-robin\"", "", ""),
@@ -78,6 +82,7 @@ fn refuses_single_faults() {
     let service = |line| file("", line, "", "");
     let health = |line| file("", "", line, "");
     let backend = |line| file("", "", "", line);
+    let long_socket = format!(r#"api.admin_socket = "/{}""#, "x".repeat(96));
     let rows = [
         (
             top(r#"api.listen = "[::]:0""#),
@@ -86,6 +91,34 @@ fn refuses_single_faults() {
         (
             top("api.listen = 8053"),
             "api.listen: an integer is of no use here",
+        ),
+        (
+            top(r#"api.admin_socket = "/""#),
+            "api.admin_socket: names no file",
+        ),
+        (
+            top(&long_socket),
+            "api.admin_socket: too long; an absolute path of at most 96",
+        ),
+        (
+            top(r#"api.admin_mode = "0777""#),
+            r#"api.admin_mode: "0777" is not a mode"#,
+        ),
+        (
+            top(r#"api.admin_mode = "0460""#),
+            r#"api.admin_mode: "0460" is not a mode"#,
+        ),
+        (
+            top("api.admin_mode = 432"),
+            "api.admin_mode: an integer is of no use here",
+        ),
+        (
+            top(r#"api.admin_group = """#),
+            r#"api.admin_group: "" is not a group's name"#,
+        ),
+        (
+            top(r#"state_file = "state.json""#),
+            r#"state_file: "state.json" is not absolute"#,
         ),
         (top("api = 1"), "api: an integer is of no use here"),
         (

@@ -9,7 +9,7 @@ use hickory_proto::{
 };
 
 use super::{
-    defaults,
+    Choice, defaults,
     reader::{Table, Value},
     scalar::{self, Seen},
 };
@@ -119,6 +119,27 @@ pub enum IdentityQuery {
     Chaos,
 }
 
+impl Choice for Transport {
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("udp", Self::Udp), ("tcp", Self::Tcp), ("both", Self::Both)];
+}
+
+impl Choice for ProbePath {
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("vip", Self::Vip),
+        ("real", Self::Real),
+        ("both", Self::Both),
+    ];
+}
+
+impl Choice for Option<IdentityQuery> {
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("none", None),
+        ("nsid", Some(IdentityQuery::Nsid)),
+        ("chaos", Some(IdentityQuery::Chaos)),
+    ];
+}
+
 /// A name, of which `%r` may be a part: each query has a random string there, so that no cache
 /// answers it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -198,30 +219,9 @@ pub(super) fn read(mut table: Table<'_, '_>, only_tcp: bool) -> Option<HealthChe
         true => Transport::Tcp,
         false => Transport::Udp,
     };
-    let transport = table.optional("transport", default_transport, |value| {
-        let choices = [
-            ("udp", Transport::Udp),
-            ("tcp", Transport::Tcp),
-            ("both", Transport::Both),
-        ];
-        value.choice(&choices)
-    });
-    let path = table.optional("path", defaults::PATH, |value| {
-        let choices = [
-            ("vip", ProbePath::Vip),
-            ("real", ProbePath::Real),
-            ("both", ProbePath::Both),
-        ];
-        value.choice(&choices)
-    });
-    let identity = table.optional("identity", None, |value| {
-        let choices = [
-            ("none", None),
-            ("nsid", Some(IdentityQuery::Nsid)),
-            ("chaos", Some(IdentityQuery::Chaos)),
-        ];
-        value.choice(&choices)
-    });
+    let transport = table.optional("transport", default_transport, Value::choice);
+    let path = table.optional("path", defaults::PATH, Value::choice);
+    let identity = table.optional("identity", None, Value::choice);
     let interval = table.optional("interval", defaults::INTERVAL, |value| {
         scalar::duration(value, INTERVAL)
     });

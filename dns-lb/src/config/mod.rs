@@ -6,6 +6,7 @@
 //! `defaults` what holds where the file is silent.
 
 pub mod defaults;
+mod difference;
 mod faults;
 mod health;
 mod load;
@@ -15,6 +16,7 @@ mod service;
 mod syntax;
 #[cfg(test)]
 mod tests;
+mod written;
 
 use std::{
     fmt,
@@ -26,6 +28,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    difference::Difference,
     faults::{Fault, Faults},
     health::{
         HealthCheck, IdentityQuery, NameTemplate, ProbePath, Question, Transport, comparable,
@@ -79,6 +82,47 @@ pub enum XdpMode {
     Generic,
 }
 
+/// A value that the file names by one of a few words.
+trait Choice: Copy + PartialEq + Sized + 'static {
+    /// The words, and what they stand for; each once.
+    const CHOICES: &'static [(&'static str, Self)];
+
+    /// The word for it.
+    fn word(self) -> &'static str {
+        let known = Self::CHOICES.iter().find(|(_, choice)| *choice == self);
+        known.expect("every value has a word").0
+    }
+}
+
+impl Choice for XdpMode {
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("auto", Self::Auto),
+        ("native", Self::Native),
+        ("generic", Self::Generic),
+    ];
+}
+
+impl Choice for Protocol {
+    const CHOICES: &'static [(&'static str, Self)] = &[("udp", Self::Udp), ("tcp", Self::Tcp)];
+}
+
+impl Choice for Policy {
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("hash", Self::Hash),
+        ("source", Self::Source),
+        ("qname", Self::Qname),
+        ("round-robin", Self::RoundRobin),
+    ];
+}
+
+impl Choice for OnNoBackend {
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("fail-open", Self::FailOpen),
+        ("pass", Self::Pass),
+        ("drop", Self::Drop),
+    ];
+}
+
 /// `[[service]]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
@@ -123,10 +167,7 @@ pub enum Protocol {
 
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Udp => "udp",
-            Self::Tcp => "tcp",
-        })
+        f.write_str(self.word())
     }
 }
 
@@ -146,12 +187,7 @@ pub enum Policy {
 
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Hash => "hash",
-            Self::Source => "source",
-            Self::Qname => "qname",
-            Self::RoundRobin => "round-robin",
-        })
+        f.write_str(self.word())
     }
 }
 

@@ -8,6 +8,7 @@ use std::{cell::RefCell, fmt, ops::RangeInclusive};
 use toml::de::{DeTable, DeValue};
 
 use super::{
+    Choice,
     faults::{Fault, Faults, Lines},
     syntax::make_legible,
 };
@@ -232,14 +233,17 @@ impl<'r, 'i> Value<'r, 'i> {
         }
     }
 
-    /// A string out of a list.
-    pub(super) fn choice<T: Clone>(self, choices: &[(&str, T)]) -> Option<T> {
-        let names: Vec<String> = choices.iter().map(|(name, _)| quoted(name)).collect();
+    /// One of the words that a type has.
+    pub(super) fn choice<T: Choice>(self) -> Option<T> {
+        self.word(T::CHOICES)
+    }
+
+    /// One of these words.
+    pub(super) fn word<T: Copy>(self, words: &[(&str, T)]) -> Option<T> {
+        let names: Vec<String> = words.iter().map(|(name, _)| quoted(name)).collect();
         self.text(&names.join(", "), |text| {
-            match choices.iter().find(|(name, _)| *name == text) {
-                Some((_, choice)) => Ok(choice.clone()),
-                None => Err("is not known"),
-            }
+            let known = words.iter().find(|(name, _)| *name == text);
+            known.map(|&(_, value)| value).ok_or("is not known")
         })
     }
 

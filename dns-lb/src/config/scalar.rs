@@ -214,7 +214,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// A duration of whole microseconds as the file writes it, in the longest unit that fits.
-struct WrittenDuration(Duration);
+pub(super) struct WrittenDuration(pub(super) Duration);
 
 impl fmt::Display for WrittenDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -254,13 +254,19 @@ pub(super) fn parse_query(text: &str) -> Result<(NameTemplate, RecordType), &'st
 
 /// The name of a response code.
 pub(super) fn rcode(value: Value<'_, '_>) -> Option<&'static str> {
-    value.choice(&RCODES.map(|(name, _)| (name, name)))
+    value.word(&RCODES.map(|(name, _)| (name, name)))
 }
 
 /// The number of a response code.
 pub(super) fn rcode_number(name: &str) -> Option<u16> {
     let (_, number) = RCODES.into_iter().find(|(known, _)| *known == name)?;
     Some(number)
+}
+
+/// The reverse.
+pub(super) fn rcode_name(number: u16) -> &'static str {
+    let known = RCODES.into_iter().find(|(_, known)| *known == number);
+    known.expect("the file names codes by these names alone").0
 }
 
 /// Values that have been seen, and the lines where.

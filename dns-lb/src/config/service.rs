@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Backend, OnNoBackend, Policy, Protocol, Service, defaults, health,
+    Backend, Policy, Protocol, Service, defaults, health,
     reader::{Place, Sink, Table, Value},
     scalar::{self, Seen},
 };
@@ -47,15 +47,7 @@ fn service(value: Value<'_, '_>, census: &mut Census) -> Option<Service> {
     });
     let port = table.optional("port", defaults::PORT, |value| value.integer(1..=u16::MAX));
     let protocols = table.optional("protocols", defaults::PROTOCOLS.to_vec(), protocols);
-    let policy = table.optional("policy", defaults::POLICY, |value| {
-        let choices = [
-            ("hash", Policy::Hash),
-            ("source", Policy::Source),
-            ("qname", Policy::Qname),
-            ("round-robin", Policy::RoundRobin),
-        ];
-        value.choice(&choices)
-    });
+    let policy = table.optional("policy", defaults::POLICY, Value::choice);
     let max_load = table.optional("max_load", None, |value| {
         let (sink, place) = (value.sink, value.place.clone());
         let percent = scalar::percentage(value, 105..=1_000)?;
@@ -67,14 +59,7 @@ fn service(value: Value<'_, '_>, census: &mut Census) -> Option<Service> {
         Some(Some(percent))
     });
     let count_queries = table.optional("count_queries", defaults::COUNT_QUERIES, Value::boolean);
-    let on_no_backend = table.optional("on_no_backend", defaults::ON_NO_BACKEND, |value| {
-        let choices = [
-            ("fail-open", OnNoBackend::FailOpen),
-            ("pass", OnNoBackend::Pass),
-            ("drop", OnNoBackend::Drop),
-        ];
-        value.choice(&choices)
-    });
+    let on_no_backend = table.optional("on_no_backend", defaults::ON_NO_BACKEND, Value::choice);
     let max_ejected = table.optional("max_ejected", defaults::MAX_EJECTED, |value| {
         scalar::percentage(value, 0..=100)
     });
@@ -118,9 +103,7 @@ fn service(value: Value<'_, '_>, census: &mut Census) -> Option<Service> {
 fn protocols(value: Value<'_, '_>) -> Option<Vec<Protocol>> {
     let mut seen = Seen::default();
     value.each("a list of protocols: \"udp\", \"tcp\"", |value| {
-        seen.read_new(value, |value| {
-            value.choice(&[("udp", Protocol::Udp), ("tcp", Protocol::Tcp)])
-        })
+        seen.read_new(value, Value::choice)
     })
 }
 

@@ -16,7 +16,7 @@ pub(crate) fn user_name(uid: u32) -> Option<String> {
 
 /// The name of a group; `None` if the host's own files have none.
 #[must_use]
-pub fn group_name(gid: u32) -> Option<String> {
+pub(crate) fn group_name(gid: u32) -> Option<String> {
     name_of(&read("/etc/group"), gid)
 }
 

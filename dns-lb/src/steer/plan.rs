@@ -305,7 +305,7 @@ mod tests {
             backends.collect::<String>()
         ))
         .expect("a configuration");
-        let assignment = super::super::assign(&config, &super::super::Recorded::default());
+        let assignment = super::super::assign(&config, &super::super::Known::default());
         let plan = plan(&config, &assignment, |_, backend| {
             let (_, health, found) = rows[backend];
             Knowledge {

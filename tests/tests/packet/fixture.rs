@@ -11,7 +11,7 @@ use dns_lb::{
     datapath::{Counters, Datapath, Demand},
     health::Health,
     mac::MacAddress,
-    steer::{Assignment, Knowledge, Location, Plan, Recorded, Writer, assign, plan},
+    steer::{Assignment, Knowledge, Known, Location, Plan, Writer, assign, plan},
 };
 use dns_lb_common::{Action, Ending, HashKey, NO_SERVICE};
 use etherparse::PacketBuilder;
@@ -83,7 +83,7 @@ impl Fixture {
         };
         let (datapath, maps) = Datapath::load(pin_dir, Demand::of(&config)).expect("load");
         let counters = datapath.counters().expect("counters");
-        let assignment = assign(&config, &Recorded::default());
+        let assignment = assign(&config, &Known::default());
         let mut fixture = Self {
             datapath,
             counters,

@@ -22,7 +22,7 @@ use crate::{
     datapath::{Attachment, Counters, Datapath, DatapathError, Demand, Maps},
     health::Checkers,
     neighbor::{self, Neighbors, Wanted},
-    steer::{Applied, Assignment, Writer, assign},
+    steer::{Applied, Assignment, Known, Writer, assign},
 };
 
 /// Reports waiting for the loop. It handles one in microseconds; a full channel delays probes.
@@ -110,7 +110,7 @@ struct Up {
 }
 
 /// Makes the data plane steer by this configuration. Maps that were adopted steer already, so the
-/// new program takes over first; empty ones are filled first, so that no packet meets them empty.
+/// new program takes over first; new ones are filled first, so that no packet meets them empty.
 fn bring_up(
     datapath: &mut Datapath,
     maps: Maps,
@@ -119,22 +119,23 @@ fn bring_up(
     neighbors: &mut watch::Receiver<Arc<Neighbors>>,
     ledger: &Ledger,
 ) -> Result<Up, DatapathError> {
-    let counters = datapath.counters()?;
     let mut writer = Writer::new(maps)?;
-    let assignment = assign(config, writer.recorded());
+    let assignment = assign(config, &Known::from(writer.recorded()));
     let mut knowledge = Knowledge::new(config, &assignment, writer.recorded());
     knowledge.locate(&neighbors.borrow_and_update());
     let first = decide(config, &assignment, &knowledge, ledger);
 
     let (attachments, applied);
-    if datapath.adopted() {
-        attachments = datapath.attach(&config.interfaces, config.xdp_mode)?;
+    if datapath.fill_first() {
         applied = writer.apply(&first, &hash_key)?;
+        attachments = datapath.attach(&config.interfaces, config.xdp_mode)?;
     } else {
-        applied = writer.apply(&first, &hash_key)?;
         attachments = datapath.attach(&config.interfaces, config.xdp_mode)?;
+        applied = writer.apply(&first, &hash_key)?;
     }
     let program_id = datapath.program_id()?;
+    // Only now: new maps have taken the place of old ones.
+    let counters = datapath.counters()?;
     Ok(Up {
         assignment,
         knowledge,

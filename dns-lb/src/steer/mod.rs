@@ -14,7 +14,7 @@ mod writer;
 
 pub use self::{
     hash_key::{HashKeyError, load_or_create_hash_key},
-    ids::{Assignment, Recorded, assign},
+    ids::{Assignment, Known, Recorded, assign},
     plan::{Knowledge, Location, Member, Plan, PlannedService, health_from_wire, mapped, plan},
     table::build_table,
     writer::{Applied, Writer},

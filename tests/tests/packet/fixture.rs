@@ -11,7 +11,7 @@ use dns_lb::{
     datapath::{Counters, Datapath, Demand},
     health::Health,
     mac::MacAddress,
-    steer::{Assignment, Knowledge, Location, Plan, Recorded, Writer, assign, plan},
+    steer::{Assignment, Knowledge, Known, Location, Plan, Writer, assign, plan},
 };
 use dns_lb_common::{Action, Ending, HashKey, NO_SERVICE};
 use etherparse::PacketBuilder;
@@ -76,9 +76,9 @@ impl Fixture {
             xdp_mode: config::XdpMode::Generic,
             hash_key_file: "/unused".into(),
             tcp_flows: 65_536,
-            state_file: PathBuf::new(),
+            state_file: "/unused".into(),
             api: config::Api {
-                admin_socket: PathBuf::new(),
+                admin_socket: "/unused".into(),
                 admin_mode: 0o660,
                 admin_group: None,
                 listen: ([127, 0, 0, 1], 8053).into(),
@@ -87,7 +87,7 @@ impl Fixture {
         };
         let (datapath, maps) = Datapath::load(pin_dir, Demand::of(&config)).expect("load");
         let counters = datapath.counters().expect("counters");
-        let assignment = assign(&config, &Recorded::default());
+        let assignment = assign(&config, &Known::default());
         let mut fixture = Self {
             datapath,
             counters,

@@ -1,7 +1,7 @@
 use proptest::{collection::vec, prelude::*};
 
 use super::{
-    super::{Recorded, assign, build_table},
+    super::{Known, assign, build_table},
     *,
 };
 
@@ -42,7 +42,7 @@ fn plan_for(settings: &str, backends: &[Knowledge]) -> PlannedService {
         tables.collect::<String>()
     ))
     .expect("a configuration");
-    let assignment = assign(&config, &Recorded::default());
+    let assignment = assign(&config, &Known::default());
     let plan = plan(&config, &assignment, |_, backend| backends[backend]);
     assert_eq!(plan.assigned, (1..=backends.len() as u16).collect());
     plan.services.into_iter().next().expect("one service")

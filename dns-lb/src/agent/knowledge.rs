@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
-    config::Config,
+    config::{self, Config},
     health::{BackendKey, Health, LATE, Outcome, Report, Warmth},
     mac::MacAddress,
     neighbor::{Neighbors, Unresolved},
@@ -17,7 +17,7 @@ use crate::{
 const NEW: &str = "new: not proven by probes yet";
 
 /// By service and backend, in the order of the configuration.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Knowledge {
     services: Vec<Vec<BackendState>>,
     places: BTreeMap<BackendKey, (usize, usize)>,
@@ -28,6 +28,8 @@ pub(super) struct Knowledge {
 pub(super) struct BackendState {
     pub(super) key: BackendKey,
     pub(super) address: IpAddr,
+    /// Whether it is on this host.
+    pub(super) is_local: bool,
     pub(super) health: Health,
     /// Since when the health is this; at first, since the agent started or was given the backend.
     pub(super) since: SystemTime,
@@ -67,10 +69,11 @@ pub(super) struct Probes {
 }
 
 impl BackendState {
-    fn new(key: BackendKey, address: IpAddr, health: Health) -> Self {
+    fn new(key: BackendKey, backend: &config::Backend, health: Health) -> Self {
         Self {
             key,
-            address,
+            address: backend.address,
+            is_local: backend.local,
             health,
             since: SystemTime::now(),
             reason: None,
@@ -93,7 +96,14 @@ impl BackendState {
         }
     }
 
-    /// Why its verdict is frozen, if it is: nothing can be found out about it from this host.
+    /// Why its verdict stays as it is, if it does.
+    pub(super) fn frozen(&self) -> Option<String> {
+        let last = self.last_probe.as_ref().map(|probe| &probe.outcome);
+        let failed = last.filter(|outcome| outcome.is_own_fault());
+        self.own_fault().or_else(|| failed.map(ToString::to_string))
+    }
+
+    /// What is wrong with this host, if so much is that nothing can be found out about the backend.
     pub(super) fn own_fault(&self) -> Option<String> {
         let unresolved = self.unresolved.as_ref()?;
         let is_own = match unresolved {
@@ -118,7 +128,7 @@ impl Knowledge {
                     ifindex: entry.ifindex,
                     source_mac: MacAddress(entry.source_mac),
                 }),
-                ..BackendState::new(key, backend.address, health)
+                ..BackendState::new(key, backend, health)
             }
         })
     }
@@ -136,16 +146,21 @@ impl Knowledge {
         }
         running.sort_unstable();
         Self::of_each(config, |index, place, key| {
-            let address = config.services[index].backends[place].address;
-            if let Some(state) = known.remove(&(Arc::clone(&key.service), address)) {
-                return BackendState { key, ..state };
+            let backend = &config.services[index].backends[place];
+            if let Some(state) = known.remove(&(Arc::clone(&key.service), backend.address)) {
+                return BackendState {
+                    key,
+                    is_local: backend.local,
+                    location: state.location.filter(|_| !backend.local),
+                    ..state
+                };
             }
             if running.binary_search(&key.service).is_err() {
-                return BackendState::new(key, address, Health::Unknown);
+                return BackendState::new(key, backend, Health::Unknown);
             }
             BackendState {
                 reason: Some(NEW.to_owned()),
-                ..BackendState::new(key, address, Health::Down)
+                ..BackendState::new(key, backend, Health::Down)
             }
         })
     }
@@ -182,9 +197,14 @@ impl Knowledge {
         self.services.iter().flatten()
     }
 
-    /// Where a backend stands in the configuration.
-    pub(super) fn place(&self, key: &BackendKey) -> Option<(usize, usize)> {
-        self.places.get(key).copied()
+    /// The state of a backend by name.
+    pub(super) fn of(&self, service: &str, backend: &str) -> Option<&BackendState> {
+        let key = BackendKey {
+            service: service.into(),
+            backend: backend.into(),
+        };
+        let &(service, backend) = self.places.get(&key)?;
+        Some(self.state(service, backend))
     }
 
     /// Takes a report in. True: the verdict changed.

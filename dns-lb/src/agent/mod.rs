@@ -4,32 +4,37 @@
 //! [`applier`], which owns the maps. The loop itself never blocks, so that probes stay on time.
 
 mod applier;
+mod control;
+mod follow;
 mod knowledge;
 mod reach;
+mod reload;
 mod start;
 mod status;
 
 use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
+use dns_lb_common::HashKey;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
     task::JoinHandle,
     time::{Instant, sleep_until},
 };
 use tracing::{error, info, warn};
 
-use self::{applier::Applier, knowledge::Knowledge, reach::reach};
+use self::{applier::Applier, knowledge::Knowledge};
 use crate::{
-    admin::Ledger,
+    admin::{Ledger, Store},
     api::{
         Timestamp,
+        admin::{self, AdminCommand, AdminSocket, AdminSource},
         server::{self, StatusRequest, StatusSource},
     },
     config::{Config, HealthCheck},
-    datapath::{Attachment, Counters, Datapath},
+    datapath::{Attachment, Counters, Datapath, DatapathError},
     health::{BackendKey, Checker, Checkers, Report, Target},
     neighbor::{self, Neighbors},
     steer::{self, Applied, Assignment, Plan, load_or_create_hash_key, plan},
@@ -41,18 +46,21 @@ const RETRY: Duration = Duration::from_secs(1);
 /// What `dns-lb run` was told beside the configuration.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Where the configuration was read from, and is read again.
+    pub config_file: PathBuf,
     /// Where maps, program and links are pinned.
     pub pin_dir: PathBuf,
     /// Whether to detach and remove the pins when stopping, instead of leaving traffic flowing.
     pub detach_on_exit: bool,
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT. SIGHUP has the configuration read again.
 ///
 /// # Errors
 ///
 /// If something that steering depends on cannot be had at the start: the address of the HTTP
-/// server, the hash key, the data plane, netlink. Then nothing is attached that was not before.
+/// server, the admin socket, the hash key, the data plane, netlink. Then nothing is attached that was
+/// not before.
 pub async fn run(config: Config, options: Options) -> anyhow::Result<()> {
     // First all that may fail without a trace.
     let mut signals = Signals::new()?;
@@ -61,21 +69,34 @@ pub async fn run(config: Config, options: Options) -> anyhow::Result<()> {
         .map_err(|reason| cannot_listen(config.api.listen, &reason))?;
     let hash_key = load_or_create_hash_key(&config.hash_key_file)?;
     let neighbors = neighbor::start(start::wanted(&config)).await?;
+    let socket = AdminSocket::bind(&config.api).await?;
 
-    let (source, status_requests) = StatusSource::new();
-    let mut running = Running::start(config, &options, hash_key, neighbors, status_requests)?;
-    let (stop_server, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(server::serve(listener, source, async {
-        // An error means that the sender is gone, which stops the server as well.
-        let _ = stopped.await;
-    }));
+    let (statuses, status_requests) = StatusSource::new();
+    let (orders, commands) = AdminSource::new();
+    let asked = Asked {
+        status_requests,
+        commands,
+    };
+    let detach = options.detach_on_exit;
+    let mut running = Running::start(config, options, hash_key, neighbors, asked).await?;
+    let (stop_servers, stopped) = watch::channel(());
+    let until_stopped = || {
+        let mut stopped = stopped.clone();
+        async move {
+            // An error means that the sender is gone, which is what is waited for.
+            while stopped.changed().await.is_ok() {}
+        }
+    };
+    let server = server::serve(listener, statuses.clone(), until_stopped());
+    let admin = admin::serve(socket, statuses, orders, until_stopped());
+    let servers = tokio::spawn(async { tokio::join!(server, admin) });
 
     let signal = running.until_signal(&mut signals).await?;
     info!(signal, "stopping");
-    drop(stop_server);
-    let served = server.await.context("the HTTP server failed");
-    running.stop(options.detach_on_exit).await?;
-    served
+    drop(stop_servers);
+    let served = servers.await.context("a server failed");
+    running.stop(detach).await?;
+    served.map(drop)
 }
 
 /// Why there is no HTTP server, and what to do about it.
@@ -91,10 +112,19 @@ fn cannot_listen(address: SocketAddr, reason: &io::Error) -> anyhow::Error {
     anyhow!("cannot listen on {address} for the HTTP status: {reason}{remedy}")
 }
 
-/// What ends the agent.
+/// What the agent is told by signals.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
+}
+
+/// What a signal means.
+enum Told {
+    /// To end, by this signal.
+    Stop(&'static str),
+    /// To read the configuration again.
+    Reload,
 }
 
 impl Signals {
@@ -103,15 +133,23 @@ impl Signals {
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
+            hang_up: listen(SignalKind::hangup())?,
         })
     }
 
-    async fn recv(&mut self) -> &'static str {
+    async fn recv(&mut self) -> Told {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Told::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Told::Stop("SIGINT"),
+            _ = self.hang_up.recv() => Told::Reload,
         }
     }
+}
+
+/// What the servers have for the loop.
+struct Asked {
+    status_requests: mpsc::Receiver<StatusRequest>,
+    commands: mpsc::Receiver<AdminCommand>,
 }
 
 /// A backend that is probed, and how.
@@ -145,6 +183,8 @@ fn decide(
 /// The agent at work.
 struct Running {
     config: Config,
+    config_file: PathBuf,
+    hash_key: HashKey,
     assignment: Assignment,
     knowledge: Knowledge,
     datapath: Datapath,
@@ -161,12 +201,13 @@ struct Running {
     neighbors: watch::Receiver<Arc<Neighbors>>,
     watcher: neighbor::Handle,
     reports: mpsc::Receiver<Report>,
-    status_requests: mpsc::Receiver<StatusRequest>,
+    asked: Asked,
     checkers: Checkers,
     /// Who is probed; dropped, and so stopped, with this.
     checks: BTreeMap<BackendKey, Check>,
-    /// What operators have set.
+    /// What operators have set, and where it is kept.
     ledger: Ledger,
+    store: Store,
     /// When a backend that is warming up is to have more of its weight.
     warming_due: Option<Instant>,
     kernel_log: Option<JoinHandle<()>>,
@@ -192,10 +233,13 @@ impl Running {
                 }
             };
             tokio::select! {
-                signal = signals.recv() => return Ok(signal),
+                told = signals.recv() => match told {
+                    Told::Stop(signal) => return Ok(signal),
+                    Told::Reload => self.reload_by_signal().await,
+                },
                 Some(report) = self.reports.recv() => {
                     if self.knowledge.record(report) {
-                        self.replan();
+                        let _ = self.replan();
                     }
                 }
                 changed = self.neighbors.changed() => {
@@ -205,63 +249,43 @@ impl Running {
                     let is_elsewhere = self.knowledge.locate(&neighbors);
                     self.follow_neighbors();
                     if is_elsewhere {
-                        self.replan();
+                        let _ = self.replan();
                     }
                 }
-                result = self.applier.result() => match result.context("the thread that writes the maps has died")? {
-                    Ok(applied) => self.applied = applied,
-                    Err(error) => {
-                        error!(%error, "the maps could not be written: steering goes on as before, and it is tried again");
-                        self.retry_at = Some(Instant::now() + RETRY);
-                    }
-                },
-                Some(request) = self.status_requests.recv() => match status::status(self) {
+                written = self.applier.result() => {
+                    let written = written.context("the thread that writes the maps has died")?;
+                    // What went wrong has been logged, and is tried again.
+                    let _ = self.take_in(written.result);
+                }
+                Some(request) = self.asked.status_requests.recv() => match status::status(self) {
                     // An asker that has gone away needs no answer.
                     Ok(status) => drop(request.reply.send(status)),
                     Err(error) => error!(%error, "no status"),
                 },
-                () = due => self.replan(),
+                Some(command) = self.asked.commands.recv() => self.serve(command).await,
+                () = due => drop(self.replan()),
             }
         }
     }
 
-    /// Attaches to configured interfaces that have been made anew: a link goes with its interface,
-    /// and does not come back with the name.
-    fn follow_interfaces(&mut self, neighbors: &Neighbors) {
-        self.attachments.retain(|attachment| {
-            let exists = neighbors.links.contains_key(&attachment.ifindex);
-            if !exists {
-                warn!(
-                    interface = attachment.interface,
-                    "gone, and the program with it"
-                );
+    /// Takes in what became of a plan. One that could not be written is tried again.
+    fn take_in(&mut self, result: Result<Applied, DatapathError>) -> Result<(), DatapathError> {
+        match result {
+            Ok(applied) => {
+                self.applied = applied;
+                Ok(())
             }
-            exists
-        });
-        let (mut existing, mut bare) = (Vec::new(), false);
-        for name in &self.config.interfaces {
-            if neighbors.links.values().any(|link| link.name == *name) {
-                existing.push(name.clone());
-                bare |= !self
-                    .attachments
-                    .iter()
-                    .any(|attached| attached.interface == *name);
+            Err(error) => {
+                error!(%error, "the maps could not be written: steering goes on as before, and it is tried again");
+                self.retry_at = Some(Instant::now() + RETRY);
+                Err(error)
             }
-        }
-        if !bare {
-            return;
-        }
-        match self.datapath.attach(&existing, self.config.xdp_mode) {
-            Ok(attachments) => {
-                info!(interfaces = ?existing, "steering again");
-                self.attachments = attachments;
-            }
-            Err(error) => error!(%error, "an interface that came back is not steered"),
         }
     }
 
-    /// Decides anew and hands the plan to the applier. A plan like the last one costs nothing.
-    fn replan(&mut self) {
+    /// Decides anew and hands the plan to the applier. A plan like the last one costs nothing. Gives
+    /// the order's number.
+    fn replan(&mut self) -> u64 {
         self.retry_at = None;
         self.warming_due = self.next_warming();
         let plan = decide(
@@ -280,7 +304,7 @@ impl Running {
             }
             *before = planned.failed_open;
         }
-        self.applier.submit(plan);
+        self.applier.submit(plan, self.hash_key)
     }
 
     /// When the next backend that is warming up is to have more of its weight.
@@ -296,54 +320,6 @@ impl Running {
         next.min().map(|next| Instant::now() + next)
     }
 
-    /// Probes whom the configuration has now, and nobody else. Who is probed already in the same way
-    /// goes on so.
-    fn follow_configuration(&mut self) {
-        self.watcher.watch(start::wanted(&self.config));
-        let vips = start::vips(&self.config);
-        let neighbors = self.neighbors.borrow();
-        let mut before = std::mem::take(&mut self.checks);
-        for (index, service) in self.config.services.iter().enumerate() {
-            let check = Arc::new(service.health.clone());
-            for (place, backend) in service.backends.iter().enumerate() {
-                let state = self.knowledge.state(index, place);
-                let target = Target {
-                    backend: state.key.clone(),
-                    address: backend.address,
-                    port: service.port,
-                    vips: service.vips.clone(),
-                    local: backend.local,
-                };
-                let reach = reach(state, &neighbors, &vips);
-                let running = before.remove(&state.key);
-                let running = running.filter(|old| old.target == target && old.check == check);
-                let next = running.unwrap_or_else(|| Check {
-                    checker: self.checkers.spawn(
-                        target.clone(),
-                        Arc::clone(&check),
-                        reach.clone(),
-                        state.health,
-                    ),
-                    target,
-                    check: Arc::clone(&check),
-                });
-                next.checker.reach(reach);
-                self.checks.insert(state.key.clone(), next);
-            }
-        }
-    }
-
-    /// Tells the checkers where their backends are now.
-    fn follow_neighbors(&self) {
-        let vips = start::vips(&self.config);
-        let neighbors = self.neighbors.borrow();
-        for state in self.knowledge.states() {
-            if let Some(check) = self.checks.get(&state.key) {
-                check.checker.reach(reach(state, &neighbors, &vips));
-            }
-        }
-    }
-
     /// Name of an interface, as the kernel has it now.
     fn interface_name(&self, ifindex: u32) -> Option<String> {
         self.neighbors
@@ -354,11 +330,11 @@ impl Running {
     }
 
     /// Lets the last plan be written, then leaves the data plane running or removes it.
-    async fn stop(self, detach: bool) -> anyhow::Result<()> {
+    async fn stop(mut self, detach: bool) -> anyhow::Result<()> {
         if let Some(kernel_log) = self.kernel_log {
             kernel_log.abort();
         }
-        self.applier.finish().await;
+        let _ = self.applier.pause().await;
         if detach {
             self.datapath.unload()?;
             info!("detached: packets for the VIPs go to this host's own stack");

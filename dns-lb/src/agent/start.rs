@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     sync::Arc,
+    time::Duration,
 };
 
 use dns_lb_common::HashKey;
@@ -11,19 +12,24 @@ use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::{mpsc, watch},
     task::JoinHandle,
+    time::timeout,
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use super::{Options, Running, applier::Applier, decide, knowledge::Knowledge};
+use super::{Asked, Options, Running, applier::Applier, decide, knowledge::Knowledge};
 use crate::{
-    admin::Ledger,
-    api::{Timestamp, server::StatusRequest},
+    admin::{Ledger, Removed, Store, StoreError, Weight},
+    api::Timestamp,
     config::Config,
     datapath::{Attachment, Counters, Datapath, DatapathError, Demand, Maps},
     health::Checkers,
-    neighbor::{self, Neighbors, Wanted},
+    neighbor::{self, Neighbors, Unresolved, Wanted},
     steer::{Applied, Assignment, Known, Writer, assign},
 };
+
+/// How long a fresh start waits for backends to be found on the link. ARP and neighbour discovery take
+/// a round trip.
+const RESOLVING: Duration = Duration::from_millis(500);
 
 /// Reports waiting for the loop. It handles one in microseconds; a full channel delays probes.
 const REPORT_QUEUE: usize = 1024;
@@ -31,16 +37,20 @@ const REPORT_QUEUE: usize = 1024;
 impl Running {
     /// Starts with what an earlier agent left running, or from nothing; a start from nothing that
     /// fails leaves nothing.
-    pub(super) fn start(
+    pub(super) async fn start(
         config: Config,
-        options: &Options,
+        options: Options,
         hash_key: HashKey,
         watcher: neighbor::Handle,
-        status_requests: mpsc::Receiver<StatusRequest>,
+        asked: Asked,
     ) -> anyhow::Result<Self> {
         let (mut datapath, maps) = Datapath::load(&options.pin_dir, Demand::of(&config))?;
         let mut neighbors = watcher.neighbors();
-        let ledger = Ledger::default();
+        if !datapath.adopted() {
+            await_neighbors(&mut neighbors).await;
+        }
+        let store = Store::new(config.state_file.clone());
+        let ledger = load_ledger(&store, &config);
         let up = match bring_up(
             &mut datapath,
             maps,
@@ -75,8 +85,11 @@ impl Running {
             checkers,
             checks: BTreeMap::new(),
             ledger,
+            store,
             warming_due: None,
             config,
+            config_file: options.config_file,
+            hash_key,
             assignment: up.assignment,
             knowledge: up.knowledge,
             attachments: up.attachments,
@@ -84,18 +97,63 @@ impl Running {
             datapath,
             counters: up.counters,
             started_at: Timestamp::now(),
-            applier: Applier::spawn(up.writer, hash_key),
+            applier: Applier::spawn(up.writer),
             applied: up.applied,
             retry_at: None,
             neighbors,
             watcher,
             reports,
-            status_requests,
+            asked,
             kernel_log,
         };
         running.follow_configuration();
         Ok(running)
     }
+}
+
+/// Gives the kernel a moment to find the backends on the link: a program that is attached before has
+/// nobody to steer to, and passes the packets to this host's own stack.
+async fn await_neighbors(neighbors: &mut watch::Receiver<Arc<Neighbors>>) {
+    let are_settled = |neighbors: &Arc<Neighbors>| {
+        let mut answers = neighbors.by_address.values();
+        !answers.any(|answer| matches!(answer, Err(Unresolved::Resolving { .. })))
+    };
+    // Whoever is not found by then is dead, or will be found later.
+    let _ = timeout(RESOLVING, neighbors.wait_for(are_settled)).await;
+}
+
+/// What operators have set. A file that is of no use is no reason not to steer.
+fn load_ledger(store: &Store, config: &Config) -> Ledger {
+    let mut ledger = store.load().unwrap_or_else(|error| {
+        error!(%error, "what operators had set is lost: every backend is enabled, at its configured weight");
+        if matches!(error, StoreError::Broken { .. }) {
+            match store.set_aside() {
+                Ok(path) => warn!(path = %path.display(), "the file is kept there"),
+                Err(error) => warn!(%error, "the file cannot be moved out of the way"),
+            }
+        }
+        Ledger::default()
+    });
+    for (service, backend, entry) in ledger.iter() {
+        info!(service, backend, admin = %entry.admin, weight = entry.weight.map(Weight::get), by = entry.by, "set by an operator");
+    }
+    forget_removed(&mut ledger, config);
+    ledger
+}
+
+/// Drops what was set on backends that are not configured.
+pub(super) fn forget_removed(ledger: &mut Ledger, config: &Config) -> bool {
+    let removed = ledger.retain(config);
+    for Removed {
+        service, backend, ..
+    } in &removed
+    {
+        info!(
+            service,
+            backend, "no longer configured: what was set on it is dropped"
+        );
+    }
+    !removed.is_empty()
 }
 
 /// A data plane that steers, and what was learnt on the way.
@@ -168,7 +226,7 @@ pub(super) fn vips(config: &Config) -> BTreeSet<IpAddr> {
 }
 
 /// Lets what the program logs appear in the agent's own log. Steering does without it if need be.
-fn follow_kernel_log(datapath: &mut Datapath) -> Option<JoinHandle<()>> {
+pub(super) fn follow_kernel_log(datapath: &mut Datapath) -> Option<JoinHandle<()>> {
     let logger = match datapath.logger() {
         Ok(logger) => logger,
         Err(error) => {

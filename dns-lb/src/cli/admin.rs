@@ -21,7 +21,7 @@ use tokio::net::UnixStream;
 use super::{ConfigFile, EXIT_BAD_CONFIG, print};
 use crate::{
     admin::{Action, Change, Changed, Reason, Selection},
-    api::admin::{ChangeReport, ErrorReport, accounts},
+    api::admin::{Changes, ErrorReport, accounts},
     config::Config,
 };
 
@@ -88,12 +88,14 @@ pub(super) fn change(
         force,
     };
     let document = arguments.agent.ask("/change", &change)?;
-    let report: ChangeReport = understand(&document)?;
+    let report: Changes = understand(&document)?;
     if arguments.json {
         print_json(&document)?;
     } else {
-        let lines: String = report.backends.iter().map(line).collect();
-        print(&lines)?;
+        let lines = report.backends.iter().map(line);
+        let warning = report.warning.iter();
+        let warning = warning.map(|warning| format!("warning: {warning}\n"));
+        print(&lines.chain(warning).collect::<String>())?;
     }
     Ok(ExitCode::SUCCESS)
 }

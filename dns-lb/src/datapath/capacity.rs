@@ -59,7 +59,7 @@ impl Demand {
     }
 
     /// Refuses what no maps can hold: ids have 16 bits, and 0 is nobody's.
-    pub(super) fn check(&self) -> Result<(), DatapathError> {
+    pub fn check(&self) -> Result<(), DatapathError> {
         let limit = u32::from(u16::MAX);
         for (what, count) in [("services", self.services), ("backends", self.backends)] {
             if count > limit {

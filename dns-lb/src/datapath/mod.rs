@@ -114,6 +114,12 @@ impl Datapath {
         }
     }
 
+    /// Room in the maps.
+    #[must_use]
+    pub fn capacity(&self) -> Capacity {
+        self.capacity
+    }
+
     /// Whether a configuration fits the maps as they are. One that does not needs
     /// [`grow`](Self::grow).
     #[must_use]

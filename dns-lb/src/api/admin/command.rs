@@ -44,10 +44,20 @@ pub enum AdminRequest {
 /// What was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AdminReply {
-    /// The backends that were named, and what holds for them.
-    Changed(Vec<Changed>),
+    /// Backends were changed.
+    Changed(Changes),
     /// The configuration was read.
     Reloaded(ReloadReport),
+}
+
+/// What holds after a change; the answer to `POST /change`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changes {
+    /// The backends that were named, in their order, and what holds for them.
+    pub backends: Vec<Changed>,
+    /// What the operator should know beside: that it will not outlive the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 /// What a reload changes, or would.

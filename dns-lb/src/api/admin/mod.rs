@@ -25,8 +25,8 @@ use tracing::{info, warn};
 
 pub use self::{
     command::{
-        AdminCommand, AdminError, AdminReply, AdminRequest, AdminSource, Peer, ReloadReport,
-        Unanswered,
+        AdminCommand, AdminError, AdminReply, AdminRequest, AdminSource, Changes, Peer,
+        ReloadReport, Unanswered,
     },
     socket::{AdminSocket, SocketError},
 };
@@ -35,7 +35,7 @@ use super::{
     server::StatusSource,
     status::Status,
 };
-use crate::admin::{Change, Changed};
+use crate::admin::Change;
 
 /// Few command. The deadline leaves room for headers, body, and the longest answer.
 const LIMITS: Limits = Limits {
@@ -56,13 +56,6 @@ pub struct Reload {
     /// Only say what would change.
     #[serde(default)]
     pub dry_run: bool,
-}
-
-/// The answer to `POST /change`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ChangeReport {
-    /// In the order in which they were named.
-    pub backends: Vec<Changed>,
 }
 
 /// Every answer that is not what was asked for.
@@ -115,11 +108,11 @@ async fn change(
     Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<ChangeReport>, Failure> {
+) -> Result<Json<Changes>, Failure> {
     let change: Change = read(&headers, body).await?;
     let asked = change.to_string();
     match command(&commands, AdminRequest::Change(change), peer, &asked).await? {
-        AdminReply::Changed(backends) => Ok(Json(ChangeReport { backends })),
+        AdminReply::Changed(changes) => Ok(Json(changes)),
         AdminReply::Reloaded(_) => Err(Failure::confused()),
     }
 }

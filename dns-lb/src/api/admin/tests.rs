@@ -12,7 +12,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    admin::{Action, Admin, Refusal},
+    admin::{Action, Admin, Changed, Refusal},
     api::{
         connections::{HEADER_DEADLINE, HEADER_SIZE, SHUTDOWN_DEADLINE},
         server::StatusRequest,
@@ -117,6 +117,13 @@ fn drain() -> Value {
     })
 }
 
+fn changes(backends: Vec<Changed>) -> Changes {
+    Changes {
+        backends,
+        warning: None,
+    }
+}
+
 fn changed() -> Changed {
     Changed {
         service: "resolvers".to_owned(),
@@ -132,7 +139,7 @@ fn changed() -> Changed {
 async fn hands_a_change_on_with_who_asks() {
     let (server, mut asked) = Server::start()
         .await
-        .answer(|_| Ok(AdminReply::Changed(vec![changed()])));
+        .answer(|_| Ok(AdminReply::Changed(changes(vec![changed()]))));
     let (code, document) = server.post("/change", &drain().to_string()).await;
     assert_eq!(code, 200);
     assert_eq!(
@@ -299,7 +306,7 @@ async fn garbage_harms_nobody() {
 
     let (server, _asked) = Server::start()
         .await
-        .answer(|_| Ok(AdminReply::Changed(Vec::new())));
+        .answer(|_| Ok(AdminReply::Changed(changes(Vec::new()))));
     let body = drain().to_string();
     let good = format!(
         "POST /change HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}",

@@ -78,7 +78,10 @@ fn run(directory: &tempfile::TempDir, arguments: &[&str]) -> ExitCode {
 
 #[test]
 fn verbs_ask_for_what_they_say() {
-    let (directory, asked) = agent(Ok(AdminReply::Changed(Vec::new())));
+    let (directory, asked) = agent(Ok(AdminReply::Changed(Changes {
+        backends: Vec::new(),
+        warning: None,
+    })));
     for (arguments, expected) in [
         (
             &["drain", "resolvers/dns1", "--reason", "new disk"][..],

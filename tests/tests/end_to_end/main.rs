@@ -1,5 +1,6 @@
 //! The whole chain in the lab: real DNS servers, real queries, the agent as its users run it.
 
+mod control;
 mod death;
 mod explain;
 mod farm;
@@ -11,6 +12,7 @@ mod jumbo;
 mod kernel_log;
 mod path_mtu;
 mod refusals;
+mod reload;
 mod restart;
 mod spread;
 mod stage;

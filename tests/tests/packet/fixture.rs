@@ -8,7 +8,7 @@ use std::{
 
 use dns_lb::{
     config::{self, Config},
-    datapath::{Counters, Datapath, Demand},
+    datapath::{Counters, Datapath, DatapathError, Demand},
     health::Health,
     mac::MacAddress,
     steer::{Assignment, Knowledge, Known, Location, Plan, Writer, assign, plan},
@@ -70,29 +70,38 @@ pub(crate) fn with_program(
 }
 
 impl Fixture {
-    fn load(services: Vec<config::Service>, pin_dir: &Path) -> Self {
-        let config = Config {
-            interfaces: vec!["lo".to_owned()],
-            xdp_mode: config::XdpMode::Generic,
-            hash_key_file: "/unused".into(),
-            tcp_flows: 65_536,
-            api: config::Api {
-                listen: ([127, 0, 0, 1], 8053).into(),
-            },
-            services,
-        };
-        let (datapath, maps) = Datapath::load(pin_dir, Demand::of(&config)).expect("load");
+    /// Loads the program for these services over what is pinned here, and writes their
+    /// configuration. It is not attached.
+    pub(crate) fn load(services: Vec<config::Service>, pin_dir: &Path) -> Self {
+        Self::try_load(services, pin_dir).expect("load")
+    }
+
+    pub(crate) fn try_load(
+        services: Vec<config::Service>,
+        pin_dir: &Path,
+    ) -> Result<Self, DatapathError> {
+        let config = configuration(services);
+        let (datapath, maps) = Datapath::load(pin_dir, Demand::of(&config))?;
         let counters = datapath.counters().expect("counters");
-        let assignment = assign(&config, &Known::default());
+        let writer = Writer::new(maps).expect("writer");
         let mut fixture = Self {
             datapath,
             counters,
-            assignment,
+            assignment: assign(&config, &Known::from(writer.recorded())),
             config,
-            writer: Writer::new(maps).expect("writer"),
+            writer,
         };
         fixture.apply(|_| Health::Up);
-        fixture
+        Ok(fixture)
+    }
+
+    /// Attaches the program to the loopback interface.
+    pub(crate) fn attach(&mut self) {
+        let interfaces = &self.config.interfaces;
+        self.datapath
+            .attach(interfaces, self.config.xdp_mode)
+            .expect("attached");
+        self.counters = self.datapath.counters().expect("counters");
     }
 
     /// Writes the plan that follows when backends, by their place in each service, are of this
@@ -153,6 +162,20 @@ impl Fixture {
             (id, counters.packets, counters.bytes)
         });
         (endings, backends.collect())
+    }
+}
+
+/// A configuration of these services on the loopback interface.
+pub(crate) fn configuration(services: Vec<config::Service>) -> Config {
+    Config {
+        interfaces: vec!["lo".to_owned()],
+        xdp_mode: config::XdpMode::Generic,
+        hash_key_file: "/unused".into(),
+        tcp_flows: 65_536,
+        api: config::Api {
+            listen: ([127, 0, 0, 1], 8053).into(),
+        },
+        services,
     }
 }
 

@@ -4,6 +4,8 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     path::Path,
     process::Command,
+    thread,
+    time::{Duration, Instant},
 };
 
 use dns_lb::{
@@ -81,7 +83,16 @@ impl Fixture {
         pin_dir: &Path,
     ) -> Result<Self, DatapathError> {
         let config = configuration(services);
-        let (datapath, maps) = Datapath::load(pin_dir, Demand::of(&config))?;
+        let demand = Demand::of(&config);
+        // A lock that was just dropped may still be held for a moment, by the copy that a program
+        // which another test starts has of it until it is executed.
+        let end = Instant::now() + Duration::from_secs(10);
+        let (datapath, maps) = loop {
+            match Datapath::load(pin_dir, demand) {
+                Err(DatapathError::InUse { .. }) if Instant::now() < end => thread::yield_now(),
+                loaded => break loaded?,
+            }
+        };
         let counters = datapath.counters().expect("counters");
         let writer = Writer::new(maps).expect("writer");
         let mut fixture = Self {

@@ -39,6 +39,7 @@ pub use self::{
     pins::{AttachedMode, DEFAULT_PIN_DIR},
 };
 use self::{
+    error::os_error,
     former::Former,
     pins::{PinDirectory, remove_if_there},
     replacement::Replacement,
@@ -50,6 +51,9 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/dn
 
 /// Its function, by the name that the kernel shows.
 const PROGRAM: &str = "dns_lb";
+
+/// How often loading is tried when signals interrupt it.
+const LOAD_ATTEMPTS: u32 = 10;
 
 /// The loaded program and its pin directory. Dropping it leaves the pins, and so the traffic, as
 /// they are.
@@ -133,8 +137,8 @@ impl Datapath {
     ///
     /// What follows is: [`Writer::grown`] over the maps that are returned, the first plan, and
     /// `attach`. Until then the old writer may write nothing: what it says now is what goes on in
-    /// the new maps. Afterwards the [counters](Self::counters) and the [logger](Self::logger) are to
-    /// be opened again. If it comes to nothing, [`cancel_growth`](Self::cancel_growth), and the old
+    /// the new maps. Afterwards the old writer is to be dropped, which frees the old maps, and the
+    /// [counters](Self::counters) and the [logger](Self::logger) are to be opened again. If it comes to nothing, [`cancel_growth`](Self::cancel_growth), and the old
     /// writer goes on.
     ///
     /// # Errors
@@ -190,8 +194,10 @@ impl Datapath {
     pub fn abandon(self) {
         if !self.adopted {
             discard(self.directory);
-        } else if self.replacement.is_some() {
-            withdraw(&self.directory);
+        } else if self.replacement.is_some()
+            && let Err(error) = replacement::settle(&self.directory)
+        {
+            warn!(%error, "the next start has to settle which maps count");
         }
     }
 
@@ -356,11 +362,18 @@ fn load_over(
         source: Box::new(source),
     })?;
     let maps = Maps::take(&mut ebpf, succession.capacity, former)?;
-    program(&mut ebpf)?
-        .load()
-        .map_err(|source| DatapathError::Refused {
-            source: Box::new(source),
-        })?;
+    let program = program(&mut ebpf)?;
+    let mut attempts = 1;
+    while let Err(source) = program.load() {
+        // The verifier gives up when a signal comes (EAGAIN of `do_check` in `kernel/bpf/verifier.c`),
+        // as SIGHUP does before a reload.
+        if os_error(&source) != Some(libc::EAGAIN) || attempts == LOAD_ATTEMPTS {
+            return Err(DatapathError::Refused {
+                source: Box::new(source),
+            });
+        }
+        attempts += 1;
+    }
     Ok((ebpf, maps))
 }
 

@@ -134,6 +134,7 @@ impl World {
                     ifindex: self.ingress,
                     source_mac: MacAddress(HERE),
                 }),
+                ..Knowledge::new(self.config.services[service].backends[backend].weight)
             }
         });
         self.writer.apply(&plan, &KEY).expect("applied");

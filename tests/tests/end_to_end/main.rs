@@ -6,6 +6,7 @@ mod explain;
 mod farm;
 mod flood;
 mod fragments;
+mod growth;
 mod interfaces;
 mod ipv6;
 mod jumbo;

@@ -4,7 +4,7 @@
 //! Data only. Nothing here reads a packet, calls the kernel or knows about DNS. Every layout is
 //! fixed-width, free of hidden padding and asserted at compile time, because `bpftool map dump`,
 //! the program and the agent all read the same octets. A change of any layout here raises
-//! [`ABI_VERSION`].
+//! [`ABI_VERSION`], and [`map::since`] of the maps that it concerns.
 #![no_std]
 
 mod control;
@@ -27,7 +27,8 @@ pub use vip::{
     COUNTS_QUERIES, HAS_LOCAL, NO_SERVICE, OnNoBackend, Policy, VipKey, VipSlot, vip_hash,
 };
 
-/// Version of everything in this crate. The agent refuses pins of another version.
+/// Version of everything in this crate. The agent keeps what it can of older pins, and refuses
+/// newer ones.
 pub const ABI_VERSION: u32 = 4;
 
 /// Names of the maps, as the program declares them and as they are pinned.
@@ -70,6 +71,37 @@ pub mod map {
         FRAGMENTS,
         CONTROL,
     ];
+
+    /// The version that last changed the layout of a map, or what its octets mean to the program. A
+    /// map that was made by this version or a later one serves on; of a name that is not
+    /// [pinned](PINNED) none does.
+    #[must_use]
+    pub fn since(name: &str) -> u32 {
+        match name {
+            TABLES => 1,
+            // 2 brought the derived key, queries and connections in the counters, and the maps that
+            // remember.
+            CONTROL | SERVICE_COUNTERS | BACKEND_COUNTERS | TCP_FLOWS | TCP_PENDING | FRAGMENTS => {
+                2
+            }
+            // 4 brought `bank` and `takes_flows`.
+            VIPS | BACKENDS => 4,
+            _ => u32::MAX,
+        }
+    }
+
+    /// The first version from whose map an agent of this one can tell who had which id, which
+    /// table and which incarnation, though the program may need a newer layout. The maps that are
+    /// filled by id are kept only if this is known.
+    #[must_use]
+    pub fn legible_since(name: &str) -> u32 {
+        match name {
+            // 3 moved the service's id; 4 gave octets a meaning that were unused.
+            VIPS => 3,
+            BACKENDS => 2,
+            name => since(name),
+        }
+    }
 }
 
 /// Asserts at compile time that a shared layout has this size and alignment, in octets.
@@ -84,3 +116,20 @@ macro_rules! layout {
     };
 }
 pub(crate) use layout;
+
+#[cfg(test)]
+mod tests {
+    use super::{ABI_VERSION, map};
+
+    #[test]
+    fn a_version_is_told_by_what_it_changed() {
+        let latest = map::PINNED.iter().map(|name| map::since(name)).max();
+        assert_eq!(latest, Some(ABI_VERSION));
+        for name in map::PINNED {
+            assert!(
+                (1..=map::since(name)).contains(&map::legible_since(name)),
+                "{name}"
+            );
+        }
+    }
+}

@@ -65,9 +65,17 @@ fn a_bad_configuration_is_reported_whole_and_leaves_with_2() {
 
 #[test]
 fn every_verb_leaves_with_2_where_the_configuration_is_missing() {
-    for verb in ["check-config", "status"] {
-        let output = dns_lb(&[verb, "--config", "/nonexistent/dns-lb.toml"]);
-        assert_eq!(output.status.code(), Some(2), "{verb}");
+    for verb in [
+        &["check-config"][..],
+        &["status"],
+        &["drain", "resolvers/dns1"],
+        &["disable", "resolvers/dns1"],
+        &["enable", "resolvers/dns1"],
+        &["weight", "resolvers/dns1", "5"],
+        &["reload"],
+    ] {
+        let output = dns_lb(&[verb, &["--config", "/nonexistent/dns-lb.toml"]].concat());
+        assert_eq!(output.status.code(), Some(2), "{verb:?}");
         assert_eq!(
             text(&output.stderr),
             "cannot read the configuration /nonexistent/dns-lb.toml: No such file or directory \
@@ -83,6 +91,9 @@ fn wrong_usage_leaves_with_2() {
         &[],
         &["status", "--url", "https://x"],
         &["run", "x"],
+        &["drain"],
+        &["drain", "resolvers/dns1", "--all-services"],
+        &["weight", "resolvers/dns1", "1001"],
     ] {
         let output = dns_lb(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
@@ -98,4 +109,9 @@ fn no_agent_leaves_with_1() {
     let output = dns_lb(&["status", "--url", &url]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).starts_with("no agent answers at 127.0.0.1:"));
+
+    let output = dns_lb(&["reload", "--socket", "/nonexistent/admin.sock"]);
+    assert_eq!(output.status.code(), Some(1));
+    let expected = "no agent takes commands at /nonexistent/admin.sock: start it with";
+    assert!(text(&output.stderr).starts_with(expected));
 }

@@ -278,6 +278,14 @@ impl Agent {
         self.take()?.terminate(STOP_LIMIT)
     }
 
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.process()?.signal(signal)
+    }
+
     /// Stops it from running (SIGSTOP), without ending it.
     ///
     /// # Errors
@@ -291,7 +299,7 @@ impl Agent {
     /// # Errors
     /// It does not run.
     pub fn thaw(&self) -> Result<()> {
-        self.process()?.signal(Signal::SIGCONT)
+        self.signal(Signal::SIGCONT)
     }
 
     fn process(&self) -> Result<&Process> {

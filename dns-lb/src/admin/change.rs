@@ -199,8 +199,9 @@ fn set(
     // The reason is that of the last change. Asking again for what holds is none, but may give a
     // better reason for it; where nothing is set there is nothing to keep one for.
     let is_other = (admin, weight) != (old_admin, old_weight);
-    let is_better = before.is_some() && change.reason.is_some();
-    if !is_other && !(is_better && change.reason.as_ref() != old_reason) {
+    let is_explained =
+        before.is_some() && change.reason.is_some() && change.reason.as_ref() != old_reason;
+    if !is_other && !is_explained {
         return false;
     }
     let entry = Entry {

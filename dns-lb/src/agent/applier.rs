@@ -15,60 +15,85 @@ use crate::{
 
 /// The way to the thread that writes the maps.
 pub(super) struct Applier {
-    plans: Sender<Plan>,
-    results: mpsc::UnboundedReceiver<Result<Applied, DatapathError>>,
-    finished: oneshot::Receiver<()>,
+    orders: Sender<Order>,
+    results: mpsc::UnboundedReceiver<Written>,
+    finished: oneshot::Receiver<Writer>,
+    /// The number of the last order.
+    submitted: u64,
+}
+
+/// What the maps are to say.
+struct Order {
+    number: u64,
+    plan: Plan,
+    key: HashKey,
+}
+
+/// What became of an order, and of all before it.
+pub(super) struct Written {
+    pub(super) number: u64,
+    pub(super) result: Result<Applied, DatapathError>,
 }
 
 impl Applier {
-    pub(super) fn spawn(writer: Writer, key: HashKey) -> Self {
-        let (plans, plan_queue) = channel();
-        // At most one result a plan, and the loop that submits plans is the one that takes them.
+    pub(super) fn spawn(writer: Writer) -> Self {
+        let (orders, order_queue) = channel();
+        // At most one result an order, and the loop that gives orders is the one that takes results.
         let (result_sender, results) = mpsc::unbounded_channel();
         let (finish_sender, finished) = oneshot::channel();
         thread::Builder::new()
             .name("applier".to_owned())
             .spawn(move || {
-                apply_all(writer, &key, &plan_queue, &result_sender);
+                let writer = apply_all(writer, &order_queue, &result_sender);
                 // Nobody waits if the agent is going down without a goodbye.
-                let _ = finish_sender.send(());
+                let _ = finish_sender.send(writer);
             })
             .expect("a thread: without one the agent cannot work at all");
         Self {
-            plans,
+            orders,
             results,
             finished,
+            submitted: 0,
         }
     }
 
-    /// Hands a plan over. If others are waiting, the latest counts.
-    pub(super) fn submit(&self, plan: Plan) {
+    /// Hands a plan over, and gives the order's number. If others are waiting, the latest counts.
+    pub(super) fn submit(&mut self, plan: Plan, key: HashKey) -> u64 {
+        self.submitted += 1;
         // The thread ends only with this sender.
-        let _ = self.plans.send(plan);
+        let _ = self.orders.send(Order {
+            number: self.submitted,
+            plan,
+            key,
+        });
+        self.submitted
     }
 
-    /// What became of a plan; `None` if the thread has died.
-    pub(super) async fn result(&mut self) -> Option<Result<Applied, DatapathError>> {
+    /// What became of an order; `None` if the thread has died.
+    pub(super) async fn result(&mut self) -> Option<Written> {
         self.results.recv().await
     }
 
-    /// Waits until everything submitted has been written.
-    pub(super) async fn finish(self) {
-        drop(self.plans);
-        let _ = self.finished.await;
+    /// Waits until everything ordered has been written, and gives the maps back; `None` if the
+    /// thread has died. Nothing is written any more until another is spawned.
+    pub(super) async fn pause(&mut self) -> Option<Writer> {
+        // The thread ends when nobody can give orders.
+        (self.orders, _) = channel();
+        (&mut self.finished).await.ok()
     }
 }
 
 fn apply_all(
     mut writer: Writer,
-    key: &HashKey,
-    plans: &Receiver<Plan>,
-    results: &mpsc::UnboundedSender<Result<Applied, DatapathError>>,
-) {
-    while let Ok(plan) = plans.recv() {
-        let latest = plans.try_iter().last().unwrap_or(plan);
-        if results.send(writer.apply(&latest, key)).is_err() {
-            return;
+    orders: &Receiver<Order>,
+    results: &mpsc::UnboundedSender<Written>,
+) -> Writer {
+    while let Ok(order) = orders.recv() {
+        let Order { number, plan, key } = orders.try_iter().last().unwrap_or(order);
+        let result = writer.apply(&plan, &key);
+        if results.send(Written { number, result }).is_err() {
+            break;
         }
     }
+    writer
 }

@@ -1,19 +1,23 @@
 //! What the agent knows of each backend: the verdict of the probes, and its place on the link.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::SystemTime};
 
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
-    config::Config,
-    health::{BackendKey, Health, Outcome, Report},
+    config::{self, Config},
+    health::{BackendKey, Health, LATE, Outcome, Report, Warmth},
     mac::MacAddress,
     neighbor::{Neighbors, Unresolved},
-    steer::{self, Assignment, Location, Recorded, health_from_wire, mapped},
+    steer::{Assignment, Location, Recorded, health_from_wire, mapped},
 };
 
+/// Why a backend that a running service is given takes no queries at first.
+const NEW: &str = "new: not proven by probes yet";
+
 /// By service and backend, in the order of the configuration.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Knowledge {
     services: Vec<Vec<BackendState>>,
     places: BTreeMap<BackendKey, (usize, usize)>,
@@ -23,14 +27,27 @@ pub(super) struct Knowledge {
 #[derive(Debug)]
 pub(super) struct BackendState {
     pub(super) key: BackendKey,
-    pub(super) address: std::net::IpAddr,
+    pub(super) address: IpAddr,
+    /// Whether it is on this host.
+    pub(super) is_local: bool,
     pub(super) health: Health,
-    /// Since when the health is this; at first, since the agent started.
+    /// Since when the health is this; at first, since the agent started or was given the backend.
     pub(super) since: SystemTime,
+    /// Why it is down; `None` if it is not, or since before the agent started.
+    pub(super) reason: Option<String>,
+    /// When it came up again, if it was down before.
+    warming_since: Option<Instant>,
+    /// Passes in a row that bring it up; `None` before the first report.
+    pub(super) passes_to_rise: Option<u32>,
     pub(super) last_probe: Option<Probe>,
+    pub(super) probes: Probes,
+    /// What the server calls itself.
+    pub(super) identity: Option<String>,
     pub(super) location: Option<Location>,
     /// Why there is no location, or none that is fresh.
     pub(super) unresolved: Option<Unresolved>,
+    /// Whether the kernel has asked for it in vain since it was last found.
+    pub(super) is_lost: bool,
 }
 
 /// The last probe of a backend.
@@ -40,11 +57,118 @@ pub(super) struct Probe {
     pub(super) outcome: Outcome,
 }
 
+/// Probes of a backend since the agent has had it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Probes {
+    pub(super) total: u64,
+    pub(super) failed: u64,
+    /// Those that say nothing, for a fault of this host.
+    pub(super) own_faults: u64,
+    pub(super) late: u64,
+    pub(super) latest: std::time::Duration,
+}
+
+impl BackendState {
+    fn new(key: BackendKey, backend: &config::Backend, health: Health) -> Self {
+        Self {
+            key,
+            address: backend.address,
+            is_local: backend.local,
+            health,
+            since: SystemTime::now(),
+            reason: None,
+            warming_since: None,
+            passes_to_rise: None,
+            last_probe: None,
+            probes: Probes::default(),
+            identity: None,
+            location: None,
+            unresolved: None,
+            is_lost: false,
+        }
+    }
+
+    /// How much of its weight it gets now.
+    pub(super) fn warmth(&self, slow_start: std::time::Duration) -> Warmth {
+        match self.warming_since {
+            Some(since) => Warmth::after(since.elapsed(), slow_start),
+            None => Warmth::FULL,
+        }
+    }
+
+    /// Why its verdict stays as it is, if it does.
+    pub(super) fn frozen(&self) -> Option<String> {
+        let last = self.last_probe.as_ref().map(|probe| &probe.outcome);
+        let failed = last.filter(|outcome| outcome.is_own_fault());
+        self.own_fault().or_else(|| failed.map(ToString::to_string))
+    }
+
+    /// What is wrong with this host, if so much is that nothing can be found out about the backend.
+    pub(super) fn own_fault(&self) -> Option<String> {
+        let unresolved = self.unresolved.as_ref()?;
+        let is_own = match unresolved {
+            Unresolved::InterfaceDown { .. } | Unresolved::InterfaceGone { .. } => true,
+            unresolved => unresolved.is_own_loss() && self.location.is_some(),
+        };
+        is_own.then(|| format!("this host's own link or address is gone: {unresolved}"))
+    }
+}
+
 impl Knowledge {
     /// Starts from what an earlier agent left in the maps: its verdicts and places hold until
     /// probes and the kernel say otherwise.
     pub(super) fn new(config: &Config, assignment: &Assignment, recorded: &Recorded) -> Self {
-        let since = SystemTime::now();
+        Self::of_each(config, |index, place, key| {
+            let backend = &config.services[index].backends[place];
+            let entry = recorded.backend(assignment.services[index], &mapped(backend.address));
+            let health = entry.map_or(Health::Unknown, |(_, entry)| health_from_wire(entry.health));
+            BackendState {
+                location: entry.filter(|_| !backend.local).map(|(_, entry)| Location {
+                    mac: MacAddress(entry.destination_mac),
+                    ifindex: entry.ifindex,
+                    source_mac: MacAddress(entry.source_mac),
+                }),
+                ..BackendState::new(key, backend, health)
+            }
+        })
+    }
+
+    /// Goes on with another configuration: what is known of a backend stays with its service's name
+    /// and its address. Who is new to a service that is there already starts down.
+    pub(super) fn carry_over(self, config: &Config) -> Self {
+        let mut known: BTreeMap<(Arc<str>, IpAddr), BackendState> = BTreeMap::new();
+        let mut running: Vec<Arc<str>> = Vec::new();
+        for state in self.services.into_iter().flatten() {
+            if running.last() != Some(&state.key.service) {
+                running.push(Arc::clone(&state.key.service));
+            }
+            known.insert((Arc::clone(&state.key.service), state.address), state);
+        }
+        running.sort_unstable();
+        Self::of_each(config, |index, place, key| {
+            let backend = &config.services[index].backends[place];
+            if let Some(state) = known.remove(&(Arc::clone(&key.service), backend.address)) {
+                return BackendState {
+                    key,
+                    is_local: backend.local,
+                    location: state.location.filter(|_| !backend.local),
+                    ..state
+                };
+            }
+            if running.binary_search(&key.service).is_err() {
+                return BackendState::new(key, backend, Health::Unknown);
+            }
+            BackendState {
+                reason: Some(NEW.to_owned()),
+                ..BackendState::new(key, backend, Health::Down)
+            }
+        })
+    }
+
+    fn of_each(
+        config: &Config,
+        mut state: impl FnMut(usize, usize, BackendKey) -> BackendState,
+    ) -> Self {
         let mut places = BTreeMap::new();
         let mut services = Vec::with_capacity(config.services.len());
         for (index, service) in config.services.iter().enumerate() {
@@ -56,34 +180,11 @@ impl Knowledge {
                     backend: backend.name.as_str().into(),
                 };
                 places.insert(key.clone(), (index, place));
-                let entry = recorded.backend(assignment.services[index], &mapped(backend.address));
-                backends.push(BackendState {
-                    key,
-                    address: backend.address,
-                    health: entry
-                        .map_or(Health::Unknown, |(_, entry)| health_from_wire(entry.health)),
-                    since,
-                    last_probe: None,
-                    location: entry.filter(|_| !backend.local).map(|(_, entry)| Location {
-                        mac: MacAddress(entry.destination_mac),
-                        ifindex: entry.ifindex,
-                        source_mac: MacAddress(entry.source_mac),
-                    }),
-                    unresolved: None,
-                });
+                backends.push(state(index, place, key));
             }
             services.push(backends);
         }
         Self { services, places }
-    }
-
-    /// What the plan needs of a backend.
-    pub(super) fn of(&self, service: usize, backend: usize) -> steer::Knowledge {
-        let state = &self.services[service][backend];
-        steer::Knowledge {
-            health: state.health,
-            location: state.location,
-        }
     }
 
     /// A backend's state.
@@ -91,12 +192,22 @@ impl Knowledge {
         &self.services[service][backend]
     }
 
-    /// A backend's name.
-    pub(super) fn key(&self, service: usize, backend: usize) -> BackendKey {
-        self.services[service][backend].key.clone()
+    /// All of them, in the order of the configuration.
+    pub(super) fn states(&self) -> impl Iterator<Item = &BackendState> {
+        self.services.iter().flatten()
     }
 
-    /// Takes a probe's report in. True: the verdict changed.
+    /// The state of a backend by name.
+    pub(super) fn of(&self, service: &str, backend: &str) -> Option<&BackendState> {
+        let key = BackendKey {
+            service: service.into(),
+            backend: backend.into(),
+        };
+        let &(service, backend) = self.places.get(&key)?;
+        Some(self.state(service, backend))
+    }
+
+    /// Takes a report in. True: the verdict changed.
     pub(super) fn record(&mut self, report: Report) -> bool {
         let Some(&(service, backend)) = self.places.get(&report.backend) else {
             return false;
@@ -106,34 +217,46 @@ impl Knowledge {
         if changed {
             state.since = report.at;
             let (key, from, to) = (&report.backend, state.health, report.health);
+            let reason = report.outcome.to_string();
             match to {
-                Health::Down => {
-                    warn!(backend = %key, %from, %to, reason = %report.outcome, "health")
-                }
-                Health::Unknown | Health::Up => {
-                    info!(backend = %key, %from, %to, reason = %report.outcome, "health")
-                }
+                Health::Down => warn!(backend = %key, %from, %to, reason, "health"),
+                Health::Unknown | Health::Up => info!(backend = %key, %from, %to, reason, "health"),
             }
+            state.reason = (to == Health::Down).then_some(reason);
+            let is_back = from == Health::Down && to == Health::Up;
+            state.warming_since = is_back.then(Instant::now);
         }
         state.health = report.health;
-        state.last_probe = Some(Probe {
-            at: report.at,
-            outcome: report.outcome,
-        });
+        state.passes_to_rise = Some(report.passes_to_rise);
+        if let Some(identity) = report.outcome.identity() {
+            state.identity = Some(identity.to_owned());
+        }
+        if report.probed {
+            state.probes.count(&report);
+            state.last_probe = Some(Probe {
+                at: report.at,
+                outcome: report.outcome,
+            });
+        }
         changed
     }
 
     /// Takes in where the kernel finds the backends now. True: a place changed.
     ///
     /// While the kernel asks for an address and gets no answer, the last place counts on: probes
-    /// decide whether anybody is there, and for failing open an old place is better than none. A
-    /// backend that is no longer on the link at all has no place, nor has one on an interface that
-    /// is gone.
+    /// decide whether anybody is there, and for failing open an old place is better than none. So it
+    /// does while this host has no route to it: frames need none. A backend on an interface that is
+    /// down or gone has no place.
     pub(super) fn locate(&mut self, neighbors: &Neighbors) -> bool {
         let mut changed = false;
         for state in self.services.iter_mut().flatten() {
             let Some(answer) = neighbors.by_address.get(&state.address) else {
                 continue;
+            };
+            let last = || {
+                let last = state.location?;
+                let link = neighbors.links.get(&last.ifindex)?;
+                link.up.then_some(last)
             };
             let (location, unresolved) = match answer {
                 Ok(neighbor) => {
@@ -149,11 +272,16 @@ impl Knowledge {
                     (location, None)
                 }
                 Err(reason @ (Unresolved::Resolving { .. } | Unresolved::Failed { .. })) => {
-                    let last = state.location;
-                    let last = last.filter(|last| neighbors.links.contains_key(&last.ifindex));
-                    (last, Some(reason.clone()))
+                    (last(), Some(reason.clone()))
                 }
+                Err(reason) if reason.is_own_loss() => (last(), Some(reason.clone())),
                 Err(reason) => (None, Some(reason.clone())),
+            };
+            state.is_lost = match answer {
+                Ok(_) => false,
+                Err(Unresolved::Failed { .. }) => state.location.is_some(),
+                // What is asked for again is not found yet.
+                Err(_) => state.is_lost,
             };
             if state.location != location {
                 let backend = &state.key;
@@ -171,5 +299,15 @@ impl Knowledge {
             state.unresolved = unresolved;
         }
         changed
+    }
+}
+
+impl Probes {
+    fn count(&mut self, report: &Report) {
+        self.total += 1;
+        self.own_faults += u64::from(report.outcome.is_own_fault());
+        self.failed += u64::from(!report.outcome.passed() && !report.outcome.is_own_fault());
+        self.late += u64::from(report.late_by > LATE);
+        self.latest = self.latest.max(report.late_by);
     }
 }

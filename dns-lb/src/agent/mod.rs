@@ -4,17 +4,22 @@
 //! [`applier`], which owns the maps. The loop itself never blocks, so that probes stay on time.
 
 mod applier;
+mod control;
+mod follow;
 mod knowledge;
+mod reach;
+mod reload;
 mod start;
 mod status;
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
+use dns_lb_common::HashKey;
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
     task::JoinHandle,
     time::{Instant, sleep_until},
 };
@@ -22,15 +27,17 @@ use tracing::{error, info, warn};
 
 use self::{applier::Applier, knowledge::Knowledge};
 use crate::{
+    admin::{Ledger, Store},
     api::{
         Timestamp,
+        admin::{self, AdminCommand, AdminSocket, AdminSource},
         server::{self, StatusRequest, StatusSource},
     },
-    config::Config,
-    datapath::{Attachment, Counters, Datapath},
-    health::{Checker, Report},
+    config::{Config, HealthCheck},
+    datapath::{Attachment, Counters, Datapath, DatapathError},
+    health::{BackendKey, Checker, Checkers, Report, Target},
     neighbor::{self, Neighbors},
-    steer::{Applied, Assignment, load_or_create_hash_key, plan},
+    steer::{self, Applied, Assignment, Plan, load_or_create_hash_key, plan},
 };
 
 /// How long to wait before maps that could not be written are tried again.
@@ -39,18 +46,21 @@ const RETRY: Duration = Duration::from_secs(1);
 /// What `dns-lb run` was told beside the configuration.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Where the configuration was read from, and is read again.
+    pub config_file: PathBuf,
     /// Where maps, program and links are pinned.
     pub pin_dir: PathBuf,
     /// Whether to detach and remove the pins when stopping, instead of leaving traffic flowing.
     pub detach_on_exit: bool,
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs until SIGTERM or SIGINT. SIGHUP has the configuration read again.
 ///
 /// # Errors
 ///
 /// If something that steering depends on cannot be had at the start: the address of the HTTP
-/// server, the hash key, the data plane, netlink. Then nothing is attached that was not before.
+/// server, the admin socket, the hash key, the data plane, netlink. Then nothing is attached that was
+/// not before.
 pub async fn run(config: Config, options: Options) -> anyhow::Result<()> {
     // First all that may fail without a trace.
     let mut signals = Signals::new()?;
@@ -59,21 +69,34 @@ pub async fn run(config: Config, options: Options) -> anyhow::Result<()> {
         .map_err(|reason| cannot_listen(config.api.listen, &reason))?;
     let hash_key = load_or_create_hash_key(&config.hash_key_file)?;
     let neighbors = neighbor::start(start::wanted(&config)).await?;
+    let socket = AdminSocket::bind(&config.api).await?;
 
-    let (source, status_requests) = StatusSource::new();
-    let mut running = Running::start(config, &options, hash_key, neighbors, status_requests)?;
-    let (stop_server, stopped) = oneshot::channel::<()>();
-    let server = tokio::spawn(server::serve(listener, source, async {
-        // An error means that the sender is gone, which stops the server as well.
-        let _ = stopped.await;
-    }));
+    let (statuses, status_requests) = StatusSource::new();
+    let (orders, commands) = AdminSource::new();
+    let asked = Asked {
+        status_requests,
+        commands,
+    };
+    let detach = options.detach_on_exit;
+    let mut running = Running::start(config, options, hash_key, neighbors, asked).await?;
+    let (stop_servers, stopped) = watch::channel(());
+    let until_stopped = || {
+        let mut stopped = stopped.clone();
+        async move {
+            // An error means that the sender is gone, which is what is waited for.
+            while stopped.changed().await.is_ok() {}
+        }
+    };
+    let server = server::serve(listener, statuses.clone(), until_stopped());
+    let admin = admin::serve(socket, statuses, orders, until_stopped());
+    let servers = tokio::spawn(async { tokio::join!(server, admin) });
 
     let signal = running.until_signal(&mut signals).await?;
     info!(signal, "stopping");
-    drop(stop_server);
-    let served = server.await.context("the HTTP server failed");
-    running.stop(options.detach_on_exit).await?;
-    served
+    drop(stop_servers);
+    let served = servers.await.context("a server failed");
+    running.stop(detach).await?;
+    served.map(drop)
 }
 
 /// Why there is no HTTP server, and what to do about it.
@@ -89,10 +112,19 @@ fn cannot_listen(address: SocketAddr, reason: &io::Error) -> anyhow::Error {
     anyhow!("cannot listen on {address} for the HTTP status: {reason}{remedy}")
 }
 
-/// What ends the agent.
+/// What the agent is told by signals.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
+}
+
+/// What a signal means.
+enum Told {
+    /// To end, by this signal.
+    Stop(&'static str),
+    /// To read the configuration again.
+    Reload,
 }
 
 impl Signals {
@@ -101,20 +133,58 @@ impl Signals {
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
+            hang_up: listen(SignalKind::hangup())?,
         })
     }
 
-    async fn recv(&mut self) -> &'static str {
+    async fn recv(&mut self) -> Told {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Told::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Told::Stop("SIGINT"),
+            _ = self.hang_up.recv() => Told::Reload,
         }
     }
+}
+
+/// What the servers have for the loop.
+struct Asked {
+    status_requests: mpsc::Receiver<StatusRequest>,
+    commands: mpsc::Receiver<AdminCommand>,
+}
+
+/// A backend that is probed, and how.
+struct Check {
+    target: Target,
+    check: Arc<HealthCheck>,
+    checker: Checker,
+}
+
+/// What the maps should say, given all that is known.
+fn decide(
+    config: &Config,
+    assignment: &Assignment,
+    knowledge: &Knowledge,
+    ledger: &Ledger,
+) -> Plan {
+    plan(config, assignment, |service, backend| {
+        let state = knowledge.state(service, backend);
+        let service = &config.services[service];
+        let backend = &service.backends[backend];
+        steer::Knowledge {
+            admin: ledger.admin(&service.name, &backend.name),
+            weight: ledger.weight(&service.name, &backend.name, backend.weight),
+            warmth: state.warmth(service.slow_start).percent,
+            health: state.health,
+            location: state.location,
+        }
+    })
 }
 
 /// The agent at work.
 struct Running {
     config: Config,
+    config_file: PathBuf,
+    hash_key: HashKey,
     assignment: Assignment,
     knowledge: Knowledge,
     datapath: Datapath,
@@ -129,12 +199,17 @@ struct Running {
     /// When to hand the plan over again, after a failure.
     retry_at: Option<Instant>,
     neighbors: watch::Receiver<Arc<Neighbors>>,
-    /// Dropped, and so stopped, with this.
-    _watcher: neighbor::Handle,
+    watcher: neighbor::Handle,
     reports: mpsc::Receiver<Report>,
-    status_requests: mpsc::Receiver<StatusRequest>,
-    /// Dropped, and so stopped, with this.
-    _checkers: Vec<Checker>,
+    asked: Asked,
+    checkers: Checkers,
+    /// Who is probed; dropped, and so stopped, with this.
+    checks: BTreeMap<BackendKey, Check>,
+    /// What operators have set, and where it is kept.
+    ledger: Ledger,
+    store: Store,
+    /// When a backend that is warming up is to have more of its weight.
+    warming_due: Option<Instant>,
     kernel_log: Option<JoinHandle<()>>,
 }
 
@@ -147,97 +222,102 @@ impl Running {
     /// without would only seem to work.
     async fn until_signal(&mut self, signals: &mut Signals) -> anyhow::Result<&'static str> {
         loop {
-            let retry = async {
-                match self.retry_at {
+            let due = [self.retry_at, self.warming_due]
+                .into_iter()
+                .flatten()
+                .min();
+            let due = async {
+                match due {
                     Some(at) => sleep_until(at).await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
-                signal = signals.recv() => return Ok(signal),
+                told = signals.recv() => match told {
+                    Told::Stop(signal) => return Ok(signal),
+                    Told::Reload => self.reload_by_signal().await,
+                },
                 Some(report) = self.reports.recv() => {
                     if self.knowledge.record(report) {
-                        self.replan();
+                        let _ = self.replan();
                     }
                 }
                 changed = self.neighbors.changed() => {
                     changed.context("the task that watches neighbours has died")?;
                     let neighbors = Arc::clone(&self.neighbors.borrow_and_update());
                     self.follow_interfaces(&neighbors);
-                    if self.knowledge.locate(&neighbors) {
-                        self.replan();
+                    let is_elsewhere = self.knowledge.locate(&neighbors);
+                    self.follow_neighbors();
+                    if is_elsewhere {
+                        let _ = self.replan();
                     }
                 }
-                result = self.applier.result() => match result.context("the thread that writes the maps has died")? {
-                    Ok(applied) => self.applied = applied,
-                    Err(error) => {
-                        error!(%error, "the maps could not be written: steering goes on as before, and it is tried again");
-                        self.retry_at = Some(Instant::now() + RETRY);
-                    }
-                },
-                Some(request) = self.status_requests.recv() => match status::status(self) {
+                written = self.applier.result() => {
+                    let written = written.context("the thread that writes the maps has died")?;
+                    // What went wrong has been logged, and is tried again.
+                    let _ = self.take_in(written.result);
+                }
+                Some(request) = self.asked.status_requests.recv() => match status::status(self) {
                     // An asker that has gone away needs no answer.
                     Ok(status) => drop(request.reply.send(status)),
                     Err(error) => error!(%error, "no status"),
                 },
-                () = retry => self.replan(),
+                Some(command) = self.asked.commands.recv() => self.serve(command).await,
+                () = due => drop(self.replan()),
             }
         }
     }
 
-    /// Attaches to configured interfaces that have been made anew: a link goes with its interface,
-    /// and does not come back with the name.
-    fn follow_interfaces(&mut self, neighbors: &Neighbors) {
-        self.attachments.retain(|attachment| {
-            let exists = neighbors.links.contains_key(&attachment.ifindex);
-            if !exists {
-                warn!(
-                    interface = attachment.interface,
-                    "gone, and the program with it"
-                );
+    /// Takes in what became of a plan. One that could not be written is tried again.
+    fn take_in(&mut self, result: Result<Applied, DatapathError>) -> Result<(), DatapathError> {
+        match result {
+            Ok(applied) => {
+                self.applied = applied;
+                Ok(())
             }
-            exists
-        });
-        let (mut existing, mut bare) = (Vec::new(), false);
-        for name in &self.config.interfaces {
-            if neighbors.links.values().any(|link| link.name == *name) {
-                existing.push(name.clone());
-                bare |= !self
-                    .attachments
-                    .iter()
-                    .any(|attached| attached.interface == *name);
+            Err(error) => {
+                error!(%error, "the maps could not be written: steering goes on as before, and it is tried again");
+                self.retry_at = Some(Instant::now() + RETRY);
+                Err(error)
             }
-        }
-        if !bare {
-            return;
-        }
-        match self.datapath.attach(&existing, self.config.xdp_mode) {
-            Ok(attachments) => {
-                info!(interfaces = ?existing, "steering again");
-                self.attachments = attachments;
-            }
-            Err(error) => error!(%error, "an interface that came back is not steered"),
         }
     }
 
-    /// Decides anew and hands the plan to the applier. A plan like the last one costs nothing.
-    fn replan(&mut self) {
+    /// Decides anew and hands the plan to the applier. A plan like the last one costs nothing. Gives
+    /// the order's number.
+    fn replan(&mut self) -> u64 {
         self.retry_at = None;
-        let knowledge = &self.knowledge;
-        let plan = plan(&self.config, &self.assignment, |service, backend| {
-            knowledge.of(service, backend)
-        });
+        self.warming_due = self.next_warming();
+        let plan = decide(
+            &self.config,
+            &self.assignment,
+            &self.knowledge,
+            &self.ledger,
+        );
         let services = self.config.services.iter().zip(&plan.services);
         for ((service, planned), before) in services.zip(&mut self.failed_open) {
             if planned.failed_open && !*before {
                 warn!(
                     service = service.name,
-                    "no backend is usable: steering to all of them"
+                    "too few backends are up: steering as if all were"
                 );
             }
             *before = planned.failed_open;
         }
-        self.applier.submit(plan);
+        self.applier.submit(plan, self.hash_key)
+    }
+
+    /// When the next backend that is warming up is to have more of its weight.
+    fn next_warming(&self) -> Option<Instant> {
+        let services = self.config.services.iter().enumerate();
+        let next = services.flat_map(|(index, service)| {
+            let places = 0..service.backends.len();
+            places.filter_map(move |place| {
+                let state = self.knowledge.state(index, place);
+                state.warmth(service.slow_start).next
+            })
+        });
+        next.min().map(|next| Instant::now() + next)
     }
 
     /// Name of an interface, as the kernel has it now.
@@ -250,11 +330,11 @@ impl Running {
     }
 
     /// Lets the last plan be written, then leaves the data plane running or removes it.
-    async fn stop(self, detach: bool) -> anyhow::Result<()> {
+    async fn stop(mut self, detach: bool) -> anyhow::Result<()> {
         if let Some(kernel_log) = self.kernel_log {
             kernel_log.abort();
         }
-        self.applier.finish().await;
+        let _ = self.applier.pause().await;
         if detach {
             self.datapath.unload()?;
             info!("detached: packets for the VIPs go to this host's own stack");

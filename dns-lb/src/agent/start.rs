@@ -1,24 +1,35 @@
 //! Starting: the data plane comes up, then the tasks that keep it true.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use dns_lb_common::HashKey;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     sync::{mpsc, watch},
     task::JoinHandle,
+    time::timeout,
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use super::{Options, Running, applier::Applier, knowledge::Knowledge};
+use super::{Asked, Options, Running, applier::Applier, decide, knowledge::Knowledge};
 use crate::{
-    api::{Timestamp, server::StatusRequest},
+    admin::{Ledger, Removed, Store, StoreError, Weight},
+    api::Timestamp,
     config::Config,
     datapath::{Attachment, Counters, Datapath, DatapathError, Demand, Maps},
-    health::{Checker, Report, Target},
-    neighbor::{self, Neighbors, Wanted},
-    steer::{Applied, Assignment, Writer, assign, plan},
+    health::Checkers,
+    neighbor::{self, Neighbors, Unresolved, Wanted},
+    steer::{Applied, Assignment, Known, Writer, assign},
 };
+
+/// How long a fresh start waits for backends to be found on the link. ARP and neighbour discovery take
+/// a round trip.
+const RESOLVING: Duration = Duration::from_millis(500);
 
 /// Reports waiting for the loop. It handles one in microseconds; a full channel delays probes.
 const REPORT_QUEUE: usize = 1024;
@@ -26,16 +37,28 @@ const REPORT_QUEUE: usize = 1024;
 impl Running {
     /// Starts with what an earlier agent left running, or from nothing; a start from nothing that
     /// fails leaves nothing.
-    pub(super) fn start(
+    pub(super) async fn start(
         config: Config,
-        options: &Options,
+        options: Options,
         hash_key: HashKey,
         watcher: neighbor::Handle,
-        status_requests: mpsc::Receiver<StatusRequest>,
+        asked: Asked,
     ) -> anyhow::Result<Self> {
         let (mut datapath, maps) = Datapath::load(&options.pin_dir, Demand::of(&config))?;
         let mut neighbors = watcher.neighbors();
-        let up = match bring_up(&mut datapath, maps, &config, hash_key, &mut neighbors) {
+        if !datapath.adopted() {
+            await_neighbors(&mut neighbors).await;
+        }
+        let store = Store::new(config.state_file.clone());
+        let ledger = load_ledger(&store, &config);
+        let up = match bring_up(
+            &mut datapath,
+            maps,
+            &config,
+            hash_key,
+            &mut neighbors,
+            &ledger,
+        ) {
             Ok(up) => up,
             Err(error) => {
                 datapath.abandon();
@@ -55,11 +78,18 @@ impl Running {
         }
 
         let (report_sender, reports) = mpsc::channel(REPORT_QUEUE);
-        let checkers = spawn_checkers(&config, &up.knowledge, &report_sender);
+        let checkers = Checkers::new(report_sender);
         let kernel_log = follow_kernel_log(&mut datapath);
-        Ok(Self {
+        let mut running = Self {
             failed_open: vec![false; config.services.len()],
+            checkers,
+            checks: BTreeMap::new(),
+            ledger,
+            store,
+            warming_due: None,
             config,
+            config_file: options.config_file,
+            hash_key,
             assignment: up.assignment,
             knowledge: up.knowledge,
             attachments: up.attachments,
@@ -67,17 +97,63 @@ impl Running {
             datapath,
             counters: up.counters,
             started_at: Timestamp::now(),
-            applier: Applier::spawn(up.writer, hash_key),
+            applier: Applier::spawn(up.writer),
             applied: up.applied,
             retry_at: None,
             neighbors,
-            _watcher: watcher,
+            watcher,
             reports,
-            status_requests,
-            _checkers: checkers,
+            asked,
             kernel_log,
-        })
+        };
+        running.follow_configuration();
+        Ok(running)
     }
+}
+
+/// Gives the kernel a moment to find the backends on the link: a program that is attached before has
+/// nobody to steer to, and passes the packets to this host's own stack.
+async fn await_neighbors(neighbors: &mut watch::Receiver<Arc<Neighbors>>) {
+    let are_settled = |neighbors: &Arc<Neighbors>| {
+        let mut answers = neighbors.by_address.values();
+        !answers.any(|answer| matches!(answer, Err(Unresolved::Resolving { .. })))
+    };
+    // Whoever is not found by then is dead, or will be found later.
+    let _ = timeout(RESOLVING, neighbors.wait_for(are_settled)).await;
+}
+
+/// What operators have set. A file that is of no use is no reason not to steer.
+fn load_ledger(store: &Store, config: &Config) -> Ledger {
+    let mut ledger = store.load().unwrap_or_else(|error| {
+        error!(%error, "what operators had set is lost: every backend is enabled, at its configured weight");
+        if matches!(error, StoreError::Broken { .. }) {
+            match store.set_aside() {
+                Ok(path) => warn!(path = %path.display(), "the file is kept there"),
+                Err(error) => warn!(%error, "the file cannot be moved out of the way"),
+            }
+        }
+        Ledger::default()
+    });
+    for (service, backend, entry) in ledger.iter() {
+        info!(service, backend, admin = %entry.admin, weight = entry.weight.map(Weight::get), by = entry.by, "set by an operator");
+    }
+    forget_removed(&mut ledger, config);
+    ledger
+}
+
+/// Drops what was set on backends that are not configured.
+pub(super) fn forget_removed(ledger: &mut Ledger, config: &Config) -> bool {
+    let removed = ledger.retain(config);
+    for Removed {
+        service, backend, ..
+    } in &removed
+    {
+        info!(
+            service,
+            backend, "no longer configured: what was set on it is dropped"
+        );
+    }
+    !removed.is_empty()
 }
 
 /// A data plane that steers, and what was learnt on the way.
@@ -92,32 +168,32 @@ struct Up {
 }
 
 /// Makes the data plane steer by this configuration. Maps that were adopted steer already, so the
-/// new program takes over first; empty ones are filled first, so that no packet meets them empty.
+/// new program takes over first; new ones are filled first, so that no packet meets them empty.
 fn bring_up(
     datapath: &mut Datapath,
     maps: Maps,
     config: &Config,
     hash_key: HashKey,
     neighbors: &mut watch::Receiver<Arc<Neighbors>>,
+    ledger: &Ledger,
 ) -> Result<Up, DatapathError> {
-    let counters = datapath.counters()?;
     let mut writer = Writer::new(maps)?;
-    let assignment = assign(config, writer.recorded());
+    let assignment = assign(config, &Known::from(writer.recorded()));
     let mut knowledge = Knowledge::new(config, &assignment, writer.recorded());
     knowledge.locate(&neighbors.borrow_and_update());
-    let first = plan(config, &assignment, |service, backend| {
-        knowledge.of(service, backend)
-    });
+    let first = decide(config, &assignment, &knowledge, ledger);
 
     let (attachments, applied);
-    if datapath.adopted() {
-        attachments = datapath.attach(&config.interfaces, config.xdp_mode)?;
+    if datapath.fill_first() {
         applied = writer.apply(&first, &hash_key)?;
+        attachments = datapath.attach(&config.interfaces, config.xdp_mode)?;
     } else {
-        applied = writer.apply(&first, &hash_key)?;
         attachments = datapath.attach(&config.interfaces, config.xdp_mode)?;
+        applied = writer.apply(&first, &hash_key)?;
     }
     let program_id = datapath.program_id()?;
+    // Only now: new maps have taken the place of old ones.
+    let counters = datapath.counters()?;
     Ok(Up {
         assignment,
         knowledge,
@@ -141,36 +217,16 @@ pub(super) fn wanted(config: &Config) -> BTreeSet<Wanted> {
         .collect()
 }
 
-fn spawn_checkers(
-    config: &Config,
-    knowledge: &Knowledge,
-    reports: &mpsc::Sender<Report>,
-) -> Vec<Checker> {
-    let targets = config
-        .services
-        .iter()
-        .enumerate()
-        .flat_map(|(index, service)| {
-            service
-                .backends
-                .iter()
-                .enumerate()
-                .map(move |(place, backend)| {
-                    let target = Target {
-                        backend: knowledge.key(index, place),
-                        server: (backend.address, service.port).into(),
-                        initial: knowledge.of(index, place).health,
-                    };
-                    (target, service.health.clone())
-                })
-        });
-    targets
-        .map(|(target, check)| Checker::spawn(target, check, reports.clone()))
+/// The addresses that clients are given.
+pub(super) fn vips(config: &Config) -> BTreeSet<IpAddr> {
+    let services = config.services.iter();
+    services
+        .flat_map(|service| service.vips.iter().copied())
         .collect()
 }
 
 /// Lets what the program logs appear in the agent's own log. Steering does without it if need be.
-fn follow_kernel_log(datapath: &mut Datapath) -> Option<JoinHandle<()>> {
+pub(super) fn follow_kernel_log(datapath: &mut Datapath) -> Option<JoinHandle<()>> {
     let logger = match datapath.logger() {
         Ok(logger) => logger,
         Err(error) => {

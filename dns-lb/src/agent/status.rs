@@ -1,12 +1,14 @@
 //! The status document, made from what the loop knows and what the program has counted.
 
+use std::time::Duration;
+
 use dns_lb_common::{Ending, NO_SERVICE, ServiceCounters};
 
-use super::{Running, knowledge::BackendState};
+use super::Running;
 use crate::{
     api::status::{
-        Admin, Backend, Counters, Dataplane, Interface, LastProbe, Service, Status, Tcp, endings,
-        queries,
+        Backend, Counters, Dataplane, Interface, LastProbe, Probes, Service, SetBy, Status, Tcp,
+        endings, queries,
     },
     config,
     datapath::DatapathError,
@@ -27,11 +29,10 @@ pub(super) fn status(agent: &Running) -> Result<Status, DatapathError> {
             *total.endings.get_mut(ending) += counters.endings.get(ending);
         }
         let backends = (0..service.backends.len()).map(|place| backend(agent, index, place));
-        services.push(service_status(
-            service,
-            &counters,
-            backends.collect::<Result<_, _>>()?,
-        ));
+        services.push(Service {
+            failed_open: agent.failed_open[index],
+            ..service_status(service, &counters, backends.collect::<Result<_, _>>()?)
+        });
     }
     Ok(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -73,6 +74,7 @@ fn service_status(
             .map(|&ending| counters.endings.get(ending))
             .sum(),
         bytes: counters.bytes,
+        failed_open: false,
         endings: endings(&counters.endings),
         tcp: Tcp {
             packets: counters.tcp_packets,
@@ -85,37 +87,52 @@ fn service_status(
 
 fn backend(agent: &Running, service: usize, place: usize) -> Result<Backend, DatapathError> {
     let id = agent.assignment.backends[service][place];
-    let BackendState {
-        location,
-        unresolved,
-        health,
-        since,
-        last_probe,
-        ..
-    } = agent.knowledge.state(service, place);
-    let config = &agent.config.services[service].backends[place];
+    let state = agent.knowledge.state(service, place);
+    let service = &agent.config.services[service];
+    let config = &service.backends[place];
     let counters = agent.counters.backend(id)?;
+    let (ledger, names) = (&agent.ledger, (&service.name, &config.name));
+    let location = state.location;
     Ok(Backend {
         name: config.name.clone(),
         address: config.address,
         local: config.local,
         mac: location.map(|location| location.mac),
         interface: location.and_then(|location| agent.interface_name(location.ifindex)),
-        unresolved: unresolved.as_ref().map(ToString::to_string),
-        admin: Admin::Enabled,
-        health: *health,
-        weight: config.weight,
+        unresolved: state.unresolved.as_ref().map(ToString::to_string),
+        admin: ledger.admin(names.0, names.1),
+        health: state.health,
+        set_by: ledger.get(names.0, names.1).map(|entry| SetBy {
+            by: entry.by.clone(),
+            at: entry.at,
+            reason: entry.reason.as_ref().map(ToString::to_string),
+        }),
+        weight: ledger.weight(names.0, names.1, config.weight),
+        configured_weight: config.weight,
         share: agent.applied.shares.get(&id).copied().unwrap_or(0.0),
         packets: counters.packets,
         bytes: counters.bytes,
-        last_probe: last_probe.as_ref().map(|probe| LastProbe {
+        last_probe: state.last_probe.as_ref().map(|probe| LastProbe {
             at: probe.at.into(),
             outcome: probe.outcome.to_string(),
-            rtt_us: probe
-                .outcome
-                .rtt()
-                .map(|rtt| u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX)),
+            cause: probe.outcome.cause().to_owned(),
+            rtt_us: probe.outcome.rtt().map(micros),
         }),
-        since: (*since).into(),
+        since: state.since.into(),
+        reason: state.reason.clone(),
+        frozen: state.frozen(),
+        passes_to_rise: state.passes_to_rise,
+        identity: state.identity.clone(),
+        probes: Probes {
+            total: state.probes.total,
+            failed: state.probes.failed,
+            own_faults: state.probes.own_faults,
+            late: state.probes.late,
+            latest_us: micros(state.probes.latest),
+        },
     })
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,9 +1,15 @@
-//! What the agent tells the world: the status document, and the HTTP server that gives it out.
+//! What the agent tells the world, and what it is told: the status document, the HTTP server that gives
+//! it out, and the Unix socket that takes commands.
 //!
-//! Read-only. Nothing here knows how the agent works, and nothing here changes anything.
+//! Nothing here knows how the agent works. The HTTP server is read-only; what is to change goes to
+//! the agent over a channel, and only from the socket.
 
+pub mod admin;
+mod connections;
 pub mod server;
 pub mod status;
+#[cfg(test)]
+mod testing;
 mod timestamp;
 
 pub use self::timestamp::Timestamp;

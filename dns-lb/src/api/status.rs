@@ -91,6 +91,9 @@ pub struct Service {
     pub packets: u64,
     /// Octets of the frames that were steered, Ethernet header included, without FCS.
     pub bytes: u64,
+    /// Whether too few backends are up, so that probes are not believed and all that are enabled
+    /// take queries.
+    pub failed_open: bool,
     /// The packets by the way they ended.
     pub endings: Endings,
     /// TCP among the packets that were steered.
@@ -152,8 +155,12 @@ pub struct Backend {
     pub admin: Admin,
     /// What the probes say.
     pub health: Health,
-    /// As configured.
+    /// What an operator has set on it and why; null if nothing.
+    pub set_by: Option<SetBy>,
+    /// The weight that holds.
     pub weight: u16,
+    /// The weight that the configuration states.
+    pub configured_weight: u16,
     /// Its part of the service's steering table, 0 to 1: the part of new queries that it gets.
     pub share: f64,
     /// Packets steered to it.
@@ -164,6 +171,44 @@ pub struct Backend {
     pub last_probe: Option<LastProbe>,
     /// Since when `health` has been what it is.
     pub since: Timestamp,
+    /// Why it is down; null if it is not, or has been since before the agent started.
+    pub reason: Option<String>,
+    /// Why nothing can be found out about it from this host now, so that `health` stays as it is;
+    /// null if it can.
+    pub frozen: Option<String>,
+    /// Passes in a row that bring it up: more than `rise` after it has flapped; null before the first
+    /// probe.
+    pub passes_to_rise: Option<u32>,
+    /// What the server calls itself, by NSID or CHAOS; null if it is not asked or does not say.
+    pub identity: Option<String>,
+    /// Probes since the agent has had this backend.
+    pub probes: Probes,
+}
+
+/// What an operator has set on a backend.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SetBy {
+    /// Who, such as `uid 1000 (alice), pid 42`.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why; null if that was not said.
+    pub reason: Option<String>,
+}
+
+/// Probes of a backend, by how they went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Probes {
+    /// All that have ended.
+    pub total: u64,
+    /// Those that the backend failed.
+    pub failed: u64,
+    /// Those that say nothing of the backend, for a fault of this host.
+    pub own_faults: u64,
+    /// Those that began more than 20 ms after they were due.
+    pub late: u64,
+    /// How much later than due the latest began, in microseconds.
+    pub latest_us: u64,
 }
 
 /// A probe that has ended.
@@ -173,6 +218,9 @@ pub struct LastProbe {
     pub at: Timestamp,
     /// How, in a few words: `NOERROR`, `REFUSED not accepted`, `timeout`, `port refused`.
     pub outcome: String,
+    /// The same as one word of a fixed list, such as `passed`, `rcode`, `timeout`, `refused`,
+    /// `wrong_source`, `wrong_mac`, `vip_missing`.
+    pub cause: String,
     /// Microseconds from query to reply; null if there was no reply.
     pub rtt_us: Option<u64>,
 }
@@ -204,16 +252,41 @@ impl Status {
             unresolved: None,
             admin: Admin::Enabled,
             health,
+            set_by: rtt_us.is_none().then(|| SetBy {
+                by: "uid 0 (root), pid 42".to_owned(),
+                at: time("2026-01-31T11:30:00.000Z"),
+                reason: Some("new disk".to_owned()),
+            }),
             weight: 1,
+            configured_weight: 2,
             share: if rtt_us.is_some() { 1.0 } else { 0.0 },
             packets: if rtt_us.is_some() { 1_234_567 } else { 0 },
             bytes: if rtt_us.is_some() { 92_592_525 } else { 0 },
             last_probe: Some(LastProbe {
                 at: time("2026-01-31T12:00:00.100Z"),
                 outcome: outcome.to_owned(),
+                cause: if rtt_us.is_some() {
+                    "passed"
+                } else {
+                    "timeout"
+                }
+                .to_owned(),
                 rtt_us,
             }),
             since: time("2026-01-31T11:00:00.000Z"),
+            reason: rtt_us.is_none().then(|| "timeout".to_owned()),
+            frozen: rtt_us
+                .is_none()
+                .then(|| "interface eth0 is down".to_owned()),
+            passes_to_rise: Some(3),
+            identity: rtt_us.map(|_| format!("dns{number}.example")),
+            probes: Probes {
+                total: 10,
+                failed: 4,
+                own_faults: 3,
+                late: if rtt_us.is_some() { 0 } else { 2 },
+                latest_us: if rtt_us.is_some() { 700 } else { 21_000 },
+            },
         };
         Self {
             version: "0.1.0".to_owned(),
@@ -239,6 +312,7 @@ impl Status {
                 policy: Policy::Hash,
                 packets: 1_234_567,
                 bytes: 92_592_525,
+                failed_open: false,
                 endings: endings(&service),
                 tcp: Tcp {
                     packets: 70,
@@ -275,6 +349,71 @@ mod tests {
             }
             all
         };
+        let probes = |late: u64, latest_us: u64| {
+            json!({
+                "total": 10, "failed": 4, "own_faults": 3, "late": late, "latest_us": latest_us,
+            })
+        };
+        let up = json!({
+            "name": "dns1",
+            "address": "192.168.0.201",
+            "local": false,
+            "mac": "02:00:00:00:00:01",
+            "interface": "eth0",
+            "unresolved": null,
+            "admin": "enabled",
+            "health": "up",
+            "set_by": null,
+            "weight": 1,
+            "configured_weight": 2,
+            "share": 1.0,
+            "packets": 1_234_567,
+            "bytes": 92_592_525,
+            "last_probe": {
+                "at": "2026-01-31T12:00:00.100Z",
+                "outcome": "answered NOERROR",
+                "cause": "passed",
+                "rtt_us": 213,
+            },
+            "since": "2026-01-31T11:00:00.000Z",
+            "reason": null,
+            "frozen": null,
+            "passes_to_rise": 3,
+            "identity": "dns1.example",
+            "probes": probes(0, 700),
+        });
+        let down = json!({
+            "name": "dns2",
+            "address": "192.168.0.202",
+            "local": false,
+            "mac": null,
+            "interface": null,
+            "unresolved": null,
+            "admin": "enabled",
+            "health": "down",
+            "set_by": {
+                "by": "uid 0 (root), pid 42",
+                "at": "2026-01-31T11:30:00.000Z",
+                "reason": "new disk",
+            },
+            "weight": 1,
+            "configured_weight": 2,
+            "share": 0.0,
+            "packets": 0,
+            "bytes": 0,
+            "last_probe": {
+                "at": "2026-01-31T12:00:00.100Z",
+                "outcome": "timeout",
+                "cause": "timeout",
+                "rtt_us": null,
+            },
+            "since": "2026-01-31T11:00:00.000Z",
+            "reason": "timeout",
+            "frozen": "interface eth0 is down",
+            "passes_to_rise": 3,
+            "identity": null,
+            "probes": probes(2, 21_000),
+        });
         let expected = json!({
             "version": "0.1.0",
             "started_at": "2026-01-31T10:00:00.000Z",
@@ -296,6 +435,7 @@ mod tests {
                 "policy": "hash",
                 "packets": 1_234_567,
                 "bytes": 92_592_525,
+                "failed_open": false,
                 "endings": zero_but(&[("transmitted", 1_234_567)]),
                 "tcp": {"packets": 70, "connections": 10},
                 "queries": {
@@ -305,48 +445,7 @@ mod tests {
                     },
                     "edns": 900,
                 },
-                "backends": [
-                    {
-                        "name": "dns1",
-                        "address": "192.168.0.201",
-                        "local": false,
-                        "mac": "02:00:00:00:00:01",
-                        "interface": "eth0",
-                        "unresolved": null,
-                        "admin": "enabled",
-                        "health": "up",
-                        "weight": 1,
-                        "share": 1.0,
-                        "packets": 1_234_567,
-                        "bytes": 92_592_525,
-                        "last_probe": {
-                            "at": "2026-01-31T12:00:00.100Z",
-                            "outcome": "answered NOERROR",
-                            "rtt_us": 213,
-                        },
-                        "since": "2026-01-31T11:00:00.000Z",
-                    },
-                    {
-                        "name": "dns2",
-                        "address": "192.168.0.202",
-                        "local": false,
-                        "mac": null,
-                        "interface": null,
-                        "unresolved": null,
-                        "admin": "enabled",
-                        "health": "down",
-                        "weight": 1,
-                        "share": 0.0,
-                        "packets": 0,
-                        "bytes": 0,
-                        "last_probe": {
-                            "at": "2026-01-31T12:00:00.100Z",
-                            "outcome": "timeout",
-                            "rtt_us": null,
-                        },
-                        "since": "2026-01-31T11:00:00.000Z",
-                    },
-                ],
+                "backends": [up, down],
             }],
         });
         assert_eq!(document, expected);

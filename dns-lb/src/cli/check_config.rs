@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 
-use super::{ConfigFile, EXIT_BAD_CONFIG, print};
+use super::{ConfigFile, EXIT_BAD_CONFIG, counted, print};
 use crate::config::{Config, ConfigError};
 
 /// Say everything that is wrong with a configuration.
@@ -73,9 +73,4 @@ pub(super) fn execute(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 fn count_backends(config: &Config) -> usize {
     let backends = config.services.iter().map(|service| service.backends.len());
     backends.sum()
-}
-
-fn counted(number: usize, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {noun}{plural}")
 }

@@ -1,11 +1,17 @@
 //! The command line: a file a verb.
 
+mod admin;
 mod check_config;
+mod disable;
+mod drain;
+mod enable;
 mod explain;
+mod reload;
 mod run;
 mod status;
 mod table;
 mod unload;
+mod weight;
 
 use std::{
     io::{self, Write as _},
@@ -43,6 +49,10 @@ Examples:
   dns-lb run --config ./dns-lb.toml      the same with another configuration
   dns-lb status                          who is up, who gets which share
   dns-lb status --json | jq '.services[].backends[] | select(.health != \"up\")'
+  dns-lb drain resolvers/dns1 --reason 'new disk'
+                                         no new queries for it, until dns-lb enable resolvers/dns1
+  dns-lb weight resolvers/dns1 5         another share for it
+  dns-lb reload --dry-run                what would change if the configuration were read again?
   dns-lb explain --from 198.51.100.7:4242 --to 192.168.0.200 --qname www.example.com
                                          what would become of this query, and why
   dns-lb unload                          steer no more
@@ -54,6 +64,11 @@ enum Verb {
     Run(run::Arguments),
     CheckConfig(check_config::Arguments),
     Status(status::Arguments),
+    Drain(drain::Arguments),
+    Disable(disable::Arguments),
+    Enable(enable::Arguments),
+    Weight(weight::Arguments),
+    Reload(reload::Arguments),
     Explain(explain::Arguments),
     Unload(unload::Arguments),
 }
@@ -82,6 +97,11 @@ impl Cli {
             Verb::Run(arguments) => run::execute(arguments),
             Verb::CheckConfig(arguments) => check_config::execute(arguments),
             Verb::Status(arguments) => status::execute(arguments),
+            Verb::Drain(arguments) => drain::execute(arguments),
+            Verb::Disable(arguments) => disable::execute(arguments),
+            Verb::Enable(arguments) => enable::execute(arguments),
+            Verb::Weight(arguments) => weight::execute(arguments),
+            Verb::Reload(arguments) => reload::execute(arguments),
             Verb::Explain(arguments) => explain::execute(arguments),
             Verb::Unload(arguments) => unload::execute(arguments),
         };
@@ -90,6 +110,8 @@ impl Cli {
             let _ = writeln!(io::stderr(), "{}", one_line(&error));
             if error.is::<ConfigError>() {
                 ExitCode::from(EXIT_BAD_CONFIG)
+            } else if let Some(refused) = error.downcast_ref::<admin::Refused>() {
+                ExitCode::from(refused.exit_code)
             } else {
                 ExitCode::FAILURE
             }
@@ -123,6 +145,12 @@ fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// A number of things: `1 change`, `2 changes`.
+fn counted(number: usize, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -151,7 +179,7 @@ mod tests {
         for verb in command.get_subcommands_mut() {
             helps.push(verb.render_long_help().to_string());
         }
-        assert_eq!(helps.len(), 7, "the root, five verbs, help");
+        assert_eq!(helps.len(), 12, "the root, ten verbs, help");
         for line in helps.iter().flat_map(|help| help.lines()) {
             assert!(line.chars().count() <= 100, "{line}");
         }

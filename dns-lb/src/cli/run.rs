@@ -33,6 +33,7 @@ pub(super) fn execute(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = Config::load(&arguments.config.config)?;
     log_to_stderr();
     let options = Options {
+        config_file: arguments.config.config.clone(),
         pin_dir: arguments.pins.pin_dir.clone(),
         detach_on_exit: arguments.detach_on_exit,
     };

@@ -60,6 +60,9 @@ fn push_service(text: &mut String, service: &Service, now: Timestamp) {
         format!("{}B", short(service.bytes)),
     ];
     push_wrapped(text, "", &facts);
+    if service.failed_open {
+        text.push_str("  too few backends are up: steering as if all were\n");
+    }
     push_counts(text, service);
 
     let heading = COLUMNS.map(|(heading, _, _)| heading.to_owned());
@@ -82,17 +85,51 @@ fn push_service(text: &mut String, service: &Service, now: Timestamp) {
         text.push_str(line.trim_end());
         text.push('\n');
     }
-    for backend in &service.backends {
-        let name = &backend.name;
-        let note = match (&backend.mac, &backend.unresolved) {
-            _ if backend.local => format!("{name} is this host"),
-            (Some(_), None) => continue,
-            (None, None) => format!("{name} gets nothing: its MAC address is not known yet"),
-            (None, Some(reason)) => format!("{name} gets nothing: {reason}"),
-            (Some(mac), Some(reason)) => format!("{name} was last found at {mac}: {reason}"),
-        };
-        let _ = writeln!(text, "  {}", fit(&note, 98));
+    for note in service.backends.iter().flat_map(notes) {
+        push_wrapped(text, " ", &[note]);
     }
+}
+
+/// What an operator should know of a backend that has no place in the table.
+fn notes(backend: &Backend) -> Vec<String> {
+    let name = &backend.name;
+    let mut notes = Vec::new();
+    if let Some(reason) = &backend.reason {
+        notes.push(format!("{name} is down: {reason}"));
+    }
+    if let Some(fault) = &backend.frozen {
+        notes.push(format!("{name} stays {}: {fault}", backend.health));
+    }
+    if let Some(set) = &backend.set_by {
+        let mut note = format!("{name} is {}", backend.admin);
+        if backend.weight != backend.configured_weight {
+            let _ = write!(note, ", weight not {}", backend.configured_weight);
+        }
+        let _ = write!(note, ", by {}", set.by);
+        if let Some(reason) = &set.reason {
+            let _ = write!(note, ": {reason}");
+        }
+        notes.push(note);
+    }
+    match (&backend.mac, &backend.unresolved) {
+        _ if backend.local => notes.push(format!("{name} is this host")),
+        (Some(_), None) => {}
+        (None, None) => notes.push(format!(
+            "{name} gets nothing: its MAC address is not known yet"
+        )),
+        (None, Some(reason)) => notes.push(format!("{name} gets nothing: {reason}")),
+        (Some(mac), Some(reason)) => {
+            notes.push(format!("{name} was last found at {mac}: {reason}"));
+        }
+    }
+    if backend.probes.late > 0 {
+        let latest = round_trip(backend.probes.latest_us);
+        notes.push(format!(
+            "{name}: {} of {} probes late, by up to {latest}",
+            backend.probes.late, backend.probes.total
+        ));
+    }
+    notes
 }
 
 /// What else has been counted of a service: what there was none of is left out.
@@ -147,6 +184,7 @@ fn is_steered(ending: &str) -> bool {
 fn push_wrapped(text: &mut String, heading: &str, facts: &[String]) {
     let mut line = heading.to_owned();
     for word in facts.join(", ").split(' ') {
+        let word = fit(word, 98);
         if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > 100 {
             text.push_str(&line);
             text.push('\n');
@@ -155,7 +193,7 @@ fn push_wrapped(text: &mut String, heading: &str, facts: &[String]) {
         if !line.is_empty() {
             line.push(' ');
         }
-        line.push_str(word);
+        line.push_str(&word);
     }
     text.push_str(&line);
     text.push('\n');
@@ -255,7 +293,11 @@ resolvers, 192.168.0.200, port 53 udp, hash, 1.2M packets, 92.5MB
   BACKEND  ADMIN    HEALTH  WEIGHT   SHARE  PACKETS  LAST PROBE                SINCE
   dns1     enabled  up           1  100.0%     1.2M  answered NOERROR, 213 us   1h0m
   dns2     enabled  DOWN         1    0.0%        0  timeout                    1h0m
+  dns2 is down: timeout
+  dns2 stays down: interface eth0 is down
+  dns2 is enabled, weight not 2, by uid 0 (root), pid 42: new disk
   dns2 gets nothing: its MAC address is not known yet
+  dns2: 2 of 10 probes late, by up to 21.0 ms
 ";
         assert_eq!(render(&Status::sample(), now()), expected);
     }
@@ -269,9 +311,12 @@ resolvers, 192.168.0.200, port 53 udp, hash, 1.2M packets, 92.5MB
         first.unresolved = Some("nobody on eth0 answers for it".to_owned());
         second.unresolved = Some("no route to it".to_owned());
         let text = render(&status, now());
-        let notes = "  dns1 was last found at 02:00:00:00:00:01: nobody on eth0 answers for it\n  \
-                     dns2 gets nothing: no route to it\n";
-        assert!(text.ends_with(notes), "{text}");
+        for note in [
+            "  dns1 was last found at 02:00:00:00:00:01: nobody on eth0 answers for it\n",
+            "  dns2 gets nothing: no route to it\n",
+        ] {
+            assert!(text.contains(note), "{text}");
+        }
     }
 
     #[test]
@@ -287,7 +332,7 @@ resolvers, 192.168.0.200, port 53 udp, hash, 1.2M packets, 92.5MB
             text.contains("\n  not steered: 3 malformed_udp\n"),
             "{text}"
         );
-        assert!(text.ends_with("  dns2 is this host\n"), "{text}");
+        assert!(text.contains("\n  dns2 is this host\n"), "{text}");
     }
 
     #[test]
@@ -310,6 +355,7 @@ resolvers, 192.168.0.200, port 53 udp, hash, 1.2M packets, 92.5MB
         backend.packets = u64::MAX;
         backend.since = "1971-01-01T00:00:00Z".parse().unwrap();
         backend.unresolved = Some("u".repeat(200));
+        backend.reason = Some("\u{1b}[31m refused by a firewall far, far away, it seems".repeat(4));
         let probe = backend.last_probe.as_mut().unwrap();
         probe.outcome = "\u{1b}[31m refused by a firewall far, far away, it seems".to_owned();
         let text = render(&status, now());

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use super::{OnNoBackend, Policy, Protocol, XdpMode};
+use super::{OnNoBackend, Policy, ProbePath, Protocol, XdpMode};
 
 /// `--config`
 pub const CONFIG_FILE: &str = "/etc/dns-lb/dns-lb.toml";
@@ -29,10 +29,18 @@ pub(super) const PROTOCOLS: [Protocol; 2] = [Protocol::Udp, Protocol::Tcp];
 pub(super) const POLICY: Policy = Policy::Hash;
 pub(super) const COUNT_QUERIES: bool = false;
 pub(super) const ON_NO_BACKEND: OnNoBackend = OnNoBackend::FailOpen;
+/// All: as long as one backend is up, it is better than any that is down.
+pub(super) const MAX_EJECTED: u32 = 100;
+pub(super) const SLOW_START: Duration = Duration::ZERO;
 
 /// A name that resolvers answer on their own, and authoritative servers too, if with an error. It
 /// tells a server that works from one that does not, on whatever it serves.
 pub(super) const QUERY: &str = "localhost.localnet. A";
+pub(super) const RECURSION_DESIRED: bool = true;
+pub(super) const EDNS_SIZE: u16 = 0;
+pub(super) const MIN_ANSWERS: u16 = 0;
+pub(super) const REQUIRE_AA: bool = false;
+pub(super) const PATH: ProbePath = ProbePath::Vip;
 pub(super) const ACCEPT_RCODES: [&str; 2] = ["NOERROR", "NXDOMAIN"];
 pub(super) const INTERVAL: Duration = Duration::from_millis(250);
 /// Or `interval`, where that is shorter.
@@ -40,6 +48,7 @@ pub(super) const FAST_INTERVAL: Duration = Duration::from_millis(50);
 pub(super) const TIMEOUT: Duration = Duration::from_millis(250);
 pub(super) const FALL: u32 = 2;
 pub(super) const RISE: u32 = 3;
+pub(super) const FLAP_WINDOW: Duration = Duration::from_secs(60);
 
 pub(super) const WEIGHT: u16 = 1;
 pub(super) const LOCAL: bool = false;

@@ -7,9 +7,9 @@ use std::{
 };
 
 use super::{
-    Api, Config, XdpMode, defaults,
+    Api, Config, defaults,
     faults::Faults,
-    reader::{Table, read_document},
+    reader::{Table, Value, read_document},
     scalar::{self, Seen},
     service,
 };
@@ -101,14 +101,7 @@ fn config(mut root: Table<'_, '_>) -> Option<Config> {
             seen.read_new(value, scalar::interface)
         })
     });
-    let xdp_mode = root.optional("xdp_mode", defaults::XDP_MODE, |value| {
-        let choices = [
-            ("auto", XdpMode::Auto),
-            ("native", XdpMode::Native),
-            ("generic", XdpMode::Generic),
-        ];
-        value.choice(&choices, &[])
-    });
+    let xdp_mode = root.optional("xdp_mode", defaults::XDP_MODE, Value::choice);
     let hash_key_file = root.optional(
         "hash_key_file",
         PathBuf::from(defaults::HASH_KEY_FILE),

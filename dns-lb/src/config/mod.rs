@@ -2,11 +2,13 @@
 //!
 //! The types here cannot be invalid: what the file may say and what it may not is decided once,
 //! on the way in. `reader` takes keys from a TOML document, which `syntax` has mended where it was
-//! broken; `load` and `service` say which keys there are, `scalar` what a single value may be,
+//! broken; `load`, `service` and `health` say which keys there are, `scalar` what a single value may be,
 //! `defaults` what holds where the file is silent.
 
 pub mod defaults;
+mod difference;
 mod faults;
+mod health;
 mod load;
 mod reader;
 mod scalar;
@@ -14,23 +16,23 @@ mod service;
 mod syntax;
 #[cfg(test)]
 mod tests;
+mod written;
 
 use std::{
-    collections::BTreeSet,
     fmt,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     time::Duration,
 };
 
-use hickory_proto::{
-    op::ResponseCode,
-    rr::{Name, RecordType},
-};
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    difference::Difference,
     faults::{Fault, Faults},
+    health::{
+        HealthCheck, IdentityQuery, NameTemplate, ProbePath, Question, Transport, comparable,
+    },
     load::{ConfigError, MAX_FILE_SIZE},
     service::{MAX_BACKENDS, MAX_SERVICES, MAX_VIPS},
 };
@@ -80,6 +82,47 @@ pub enum XdpMode {
     Generic,
 }
 
+/// A value that the file names by one of a few words.
+trait Choice: Copy + PartialEq + Sized + 'static {
+    /// The words, and what they stand for; each once.
+    const CHOICES: &'static [(&'static str, Self)];
+
+    /// The word for it.
+    fn word(self) -> &'static str {
+        let known = Self::CHOICES.iter().find(|(_, choice)| *choice == self);
+        known.expect("every value has a word").0
+    }
+}
+
+impl Choice for XdpMode {
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("auto", Self::Auto),
+        ("native", Self::Native),
+        ("generic", Self::Generic),
+    ];
+}
+
+impl Choice for Protocol {
+    const CHOICES: &'static [(&'static str, Self)] = &[("udp", Self::Udp), ("tcp", Self::Tcp)];
+}
+
+impl Choice for Policy {
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("hash", Self::Hash),
+        ("source", Self::Source),
+        ("qname", Self::Qname),
+        ("round-robin", Self::RoundRobin),
+    ];
+}
+
+impl Choice for OnNoBackend {
+    const CHOICES: &'static [(&'static str, Self)] = &[
+        ("fail-open", Self::FailOpen),
+        ("pass", Self::Pass),
+        ("drop", Self::Drop),
+    ];
+}
+
 /// `[[service]]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
@@ -100,6 +143,11 @@ pub struct Service {
     pub count_queries: bool,
     /// What happens when no backend is usable.
     pub on_no_backend: OnNoBackend,
+    /// Most of the backends that probes may take out of rotation, in percent of those that the
+    /// operator wants in it, 0 to 100. When more are down, but not all, probes are not believed.
+    pub max_ejected: u32,
+    /// How long a backend that has come up takes to reach its full weight; 0 to 1 h.
+    pub slow_start: Duration,
     /// How backends are probed.
     pub health: HealthCheck,
     /// At least one; names and addresses differ within the service. All services together have at
@@ -119,10 +167,7 @@ pub enum Protocol {
 
 impl fmt::Display for Protocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Udp => "udp",
-            Self::Tcp => "tcp",
-        })
+        f.write_str(self.word())
     }
 }
 
@@ -142,12 +187,7 @@ pub enum Policy {
 
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Hash => "hash",
-            Self::Source => "source",
-            Self::Qname => "qname",
-            Self::RoundRobin => "round-robin",
-        })
+        f.write_str(self.word())
     }
 }
 
@@ -160,35 +200,6 @@ pub enum OnNoBackend {
     Pass,
     /// Drop the packet.
     Drop,
-}
-
-/// `[service.health]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HealthCheck {
-    /// Name that a probe asks for.
-    pub name: Name,
-    /// Type that a probe asks for.
-    pub record_type: RecordType,
-    /// Response codes that pass; at least one.
-    pub accept_rcodes: BTreeSet<u16>,
-    /// Between probes of a backend whose state is settled; 10 ms to 1 h.
-    pub interval: Duration,
-    /// Between probes while a verdict is pending; 10 ms to `interval`.
-    pub fast_interval: Duration,
-    /// How long a reply may take; 1 ms to 1 min.
-    pub timeout: Duration,
-    /// Failures in a row that take a backend down, 1 to 100.
-    pub fall: u32,
-    /// Passes in a row that bring it up, 1 to 100.
-    pub rise: u32,
-}
-
-impl HealthCheck {
-    /// Whether an answer with this code passes.
-    #[must_use]
-    pub fn accepts(&self, code: ResponseCode) -> bool {
-        self.accept_rcodes.contains(&u16::from(code))
-    }
 }
 
 /// `[[service.backend]]`

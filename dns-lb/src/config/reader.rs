@@ -8,6 +8,7 @@ use std::{cell::RefCell, fmt, ops::RangeInclusive};
 use toml::de::{DeTable, DeValue};
 
 use super::{
+    Choice,
     faults::{Fault, Faults, Lines},
     syntax::make_legible,
 };
@@ -141,6 +142,15 @@ impl<'r, 'i> Table<'r, 'i> {
         }
     }
 
+    /// Reports a fault of a key that has been read, once more is known than its value.
+    pub(super) fn report(&self, key: &str, problem: &str, allowed: &str) {
+        let place = Place {
+            offset: self.place.offset,
+            key: self.path(key),
+        };
+        self.sink.report(&place, problem, allowed);
+    }
+
     /// The table under a key; an empty one where the key is not there.
     pub(super) fn table(&mut self, key: &'static str) -> Option<Table<'r, 'i>> {
         let absent = Table {
@@ -154,18 +164,6 @@ impl<'r, 'i> Table<'r, 'i> {
             asked: Vec::new(),
         };
         self.optional(key, absent, Value::table)
-    }
-
-    /// Refuses a key that later versions have.
-    pub(super) fn refuse_later(&mut self, key: &'static str) {
-        if let Some((name, _)) = self.entries.remove_entry(key) {
-            let place = Place {
-                offset: name.span().start,
-                key: self.path(key),
-            };
-            self.sink
-                .report(&place, "not in this version", "to leave the key out");
-        }
     }
 
     /// Refuses the keys that nobody has asked for.
@@ -235,15 +233,17 @@ impl<'r, 'i> Value<'r, 'i> {
         }
     }
 
-    /// A string out of a list. `later` are names that other versions know.
-    pub(super) fn choice<T: Clone>(self, choices: &[(&str, T)], later: &[&str]) -> Option<T> {
-        let names: Vec<String> = choices.iter().map(|(name, _)| quoted(name)).collect();
+    /// One of the words that a type has.
+    pub(super) fn choice<T: Choice>(self) -> Option<T> {
+        self.word(T::CHOICES)
+    }
+
+    /// One of these words.
+    pub(super) fn word<T: Copy>(self, words: &[(&str, T)]) -> Option<T> {
+        let names: Vec<String> = words.iter().map(|(name, _)| quoted(name)).collect();
         self.text(&names.join(", "), |text| {
-            match choices.iter().find(|(name, _)| *name == text) {
-                Some((_, choice)) => Ok(choice.clone()),
-                None if later.contains(&text) => Err("is not in this version"),
-                None => Err("is not known"),
-            }
+            let known = words.iter().find(|(name, _)| *name == text);
+            known.map(|&(_, value)| value).ok_or("is not known")
         })
     }
 

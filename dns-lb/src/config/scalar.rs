@@ -10,8 +10,9 @@ use std::{
     time::Duration,
 };
 
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::RecordType;
 
+use super::health::NameTemplate;
 use super::reader::{Place, Sink, Value, quoted};
 use crate::mac::MacAddress;
 
@@ -213,7 +214,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// A duration of whole microseconds as the file writes it, in the longest unit that fits.
-struct WrittenDuration(Duration);
+pub(super) struct WrittenDuration(pub(super) Duration);
 
 impl fmt::Display for WrittenDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -227,18 +228,17 @@ impl fmt::Display for WrittenDuration {
 }
 
 /// A question: a name and a type, class IN.
-pub(super) fn query(value: Value<'_, '_>) -> Option<(Name, RecordType)> {
+pub(super) fn query(value: Value<'_, '_>) -> Option<(NameTemplate, RecordType)> {
     let allowed = "a name and a type that one query can ask for, such as \"example.net. SOA\"";
     value.text(allowed, parse_query)
 }
 
-pub(super) fn parse_query(text: &str) -> Result<(Name, RecordType), &'static str> {
+pub(super) fn parse_query(text: &str) -> Result<(NameTemplate, RecordType), &'static str> {
     let mut words = text.split_ascii_whitespace();
     let (Some(name), Some(record_type), None) = (words.next(), words.next(), words.next()) else {
         return Err("is not a name and a type");
     };
-    let mut name = Name::from_ascii(name).map_err(|_| "has no valid name")?;
-    name.set_fqdn(true);
+    let name = NameTemplate::parse(name).map_err(|_| "has no valid name")?;
     let record_type = record_type
         .to_ascii_uppercase()
         .parse()
@@ -254,13 +254,19 @@ pub(super) fn parse_query(text: &str) -> Result<(Name, RecordType), &'static str
 
 /// The name of a response code.
 pub(super) fn rcode(value: Value<'_, '_>) -> Option<&'static str> {
-    value.choice(&RCODES.map(|(name, _)| (name, name)), &[])
+    value.word(&RCODES.map(|(name, _)| (name, name)))
 }
 
 /// The number of a response code.
 pub(super) fn rcode_number(name: &str) -> Option<u16> {
     let (_, number) = RCODES.into_iter().find(|(known, _)| *known == name)?;
     Some(number)
+}
+
+/// The reverse.
+pub(super) fn rcode_name(number: u16) -> &'static str {
+    let known = RCODES.into_iter().find(|(_, known)| *known == number);
+    known.expect("the file names codes by these names alone").0
 }
 
 /// Values that have been seen, and the lines where.

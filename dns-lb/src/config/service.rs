@@ -1,14 +1,13 @@
 //! `[[service]]` and what is in it, and what services must not share.
 
 use std::{
-    collections::BTreeSet,
     fmt,
     net::{IpAddr, SocketAddr},
     time::Duration,
 };
 
 use super::{
-    Backend, HealthCheck, OnNoBackend, Policy, Protocol, Service, defaults,
+    Backend, Policy, Protocol, Service, defaults, health,
     reader::{Place, Sink, Table, Value},
     scalar::{self, Seen},
 };
@@ -20,10 +19,7 @@ pub const MAX_BACKENDS: usize = 4_096;
 /// Most combinations of VIP, port and protocol.
 pub const MAX_VIPS: usize = 1_024;
 
-const INTERVAL: std::ops::RangeInclusive<Duration> =
-    Duration::from_millis(10)..=Duration::from_secs(3_600);
-const TIMEOUT: std::ops::RangeInclusive<Duration> =
-    Duration::from_millis(1)..=Duration::from_secs(60);
+const LONGEST_SLOW_START: Duration = Duration::from_secs(3_600);
 
 /// All services.
 pub(super) fn services(root: &mut Table<'_, '_>) -> Option<Vec<Service>> {
@@ -51,15 +47,7 @@ fn service(value: Value<'_, '_>, census: &mut Census) -> Option<Service> {
     });
     let port = table.optional("port", defaults::PORT, |value| value.integer(1..=u16::MAX));
     let protocols = table.optional("protocols", defaults::PROTOCOLS.to_vec(), protocols);
-    let policy = table.optional("policy", defaults::POLICY, |value| {
-        let choices = [
-            ("hash", Policy::Hash),
-            ("source", Policy::Source),
-            ("qname", Policy::Qname),
-            ("round-robin", Policy::RoundRobin),
-        ];
-        value.choice(&choices, &[])
-    });
+    let policy = table.optional("policy", defaults::POLICY, Value::choice);
     let max_load = table.optional("max_load", None, |value| {
         let (sink, place) = (value.sink, value.place.clone());
         let percent = scalar::percentage(value, 105..=1_000)?;
@@ -71,16 +59,17 @@ fn service(value: Value<'_, '_>, census: &mut Census) -> Option<Service> {
         Some(Some(percent))
     });
     let count_queries = table.optional("count_queries", defaults::COUNT_QUERIES, Value::boolean);
-    let on_no_backend = table.optional("on_no_backend", defaults::ON_NO_BACKEND, |value| {
-        let choices = [
-            ("fail-open", OnNoBackend::FailOpen),
-            ("pass", OnNoBackend::Pass),
-            ("drop", OnNoBackend::Drop),
-        ];
-        value.choice(&choices, &[])
+    let on_no_backend = table.optional("on_no_backend", defaults::ON_NO_BACKEND, Value::choice);
+    let max_ejected = table.optional("max_ejected", defaults::MAX_EJECTED, |value| {
+        scalar::percentage(value, 0..=100)
     });
-    table.refuse_later("max_ejected");
-    let health = table.table("health").and_then(health);
+    let slow_start = table.optional("slow_start", defaults::SLOW_START, |value| {
+        scalar::duration(value, Duration::ZERO..=LONGEST_SLOW_START)
+    });
+    let only_tcp = protocols.as_deref() == Some(&[Protocol::Tcp]);
+    let health = table
+        .table("health")
+        .and_then(|table| health::read(table, only_tcp));
     let backends = table.required("backend", "a table [[service.backend]]", |value| {
         let mut names = Seen::default();
         let mut addresses = Seen::default();
@@ -104,6 +93,8 @@ fn service(value: Value<'_, '_>, census: &mut Census) -> Option<Service> {
         max_load: max_load?,
         count_queries: count_queries?,
         on_no_backend: on_no_backend?,
+        max_ejected: max_ejected?,
+        slow_start: slow_start?,
         health: health?,
         backends: backends?,
     })
@@ -112,64 +103,8 @@ fn service(value: Value<'_, '_>, census: &mut Census) -> Option<Service> {
 fn protocols(value: Value<'_, '_>) -> Option<Vec<Protocol>> {
     let mut seen = Seen::default();
     value.each("a list of protocols: \"udp\", \"tcp\"", |value| {
-        seen.read_new(value, |value| {
-            value.choice(&[("udp", Protocol::Udp), ("tcp", Protocol::Tcp)], &[])
-        })
+        seen.read_new(value, Value::choice)
     })
-}
-
-fn health(mut table: Table<'_, '_>) -> Option<HealthCheck> {
-    let default_query = scalar::parse_query(defaults::QUERY).expect("a test parses the default");
-    let query = table.optional("query", default_query, scalar::query);
-    // One transport and one path so far: the keys are there so that a file can already say them.
-    let transport = table.optional("transport", (), |value| {
-        value.choice(&[("udp", ())], &["tcp", "both"])
-    });
-    let path = table.optional("path", (), |value| {
-        value.choice(&[("real", ())], &["vip", "both"])
-    });
-    let default_rcodes = defaults::ACCEPT_RCODES
-        .into_iter()
-        .filter_map(scalar::rcode_number);
-    let accept_rcodes = table.optional("accept_rcodes", default_rcodes.collect(), rcodes);
-    let interval = table.optional("interval", defaults::INTERVAL, |value| {
-        scalar::duration(value, INTERVAL)
-    });
-    let longest_fast = interval.unwrap_or(*INTERVAL.end());
-    let default_fast = defaults::FAST_INTERVAL.min(longest_fast);
-    let fast_interval = table.optional("fast_interval", default_fast, |value| {
-        scalar::duration(value, *INTERVAL.start()..=longest_fast)
-    });
-    let timeout = table.optional("timeout", defaults::TIMEOUT, |value| {
-        scalar::duration(value, TIMEOUT)
-    });
-    table.refuse_later("down_interval");
-    let fall = table.optional("fall", defaults::FALL, |value| value.integer(1..=100));
-    let rise = table.optional("rise", defaults::RISE, |value| value.integer(1..=100));
-    table.finish();
-
-    let (name, record_type) = query?;
-    transport?;
-    path?;
-    Some(HealthCheck {
-        name,
-        record_type,
-        accept_rcodes: accept_rcodes?,
-        interval: interval?,
-        fast_interval: fast_interval?,
-        timeout: timeout?,
-        fall: fall?,
-        rise: rise?,
-    })
-}
-
-fn rcodes(value: Value<'_, '_>) -> Option<BTreeSet<u16>> {
-    let mut seen = Seen::default();
-    let codes = value.each("a list of response codes such as \"NOERROR\"", |value| {
-        seen.read_new(value, scalar::rcode)
-    });
-    let names = codes?.into_iter();
-    Some(names.filter_map(scalar::rcode_number).collect())
 }
 
 fn backend(

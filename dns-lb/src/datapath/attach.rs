@@ -33,13 +33,37 @@ pub struct Attachment {
 impl Datapath {
     /// Attaches the program to these interfaces and to no other: a pinned link is given the new
     /// program in one step, a missing one is made, one of an interface that is no longer wanted is
-    /// removed.
+    /// removed. New maps take the place of those that they replace.
     ///
     /// # Errors
     ///
-    /// If an interface does not exist or refuses. Interfaces before it in the list then carry the
+    /// If new maps hold no configuration yet ([`DatapathError::Unfilled`]): nothing has changed, and
+    /// they still wait for one. If an interface does not exist or refuses: after
+    /// [`grow`](Self::grow) every link then has the program that it had, and the growth is
+    /// cancelled; after a [start](Self::load), interfaces before the one that refuses carry the
     /// program already.
     pub fn attach(
+        &mut self,
+        interfaces: &[String],
+        mode: XdpMode,
+    ) -> Result<Vec<Attachment>, DatapathError> {
+        if let Some(replacement) = &self.replacement {
+            replacement.require_filled(&self.directory)?;
+        }
+        let attachments = self
+            .switch_to_program(interfaces, mode)
+            .inspect_err(|_| self.restore())?;
+        if let Some(replacement) = &mut self.replacement {
+            // The program has its name, so there is no way back: what fails from here on is made up
+            // for by the next call, or by the next start.
+            replacement.before = None;
+            replacement.commit(&self.directory)?;
+        }
+        self.replacement = None;
+        Ok(attachments)
+    }
+
+    fn switch_to_program(
         &mut self,
         interfaces: &[String],
         mode: XdpMode,
@@ -49,6 +73,9 @@ impl Datapath {
             .map(|name| Ok((name.as_str(), interface_index(name)?)))
             .collect::<Result<Vec<_>, DatapathError>>()?;
         let pinned = self.directory.links()?;
+        if let Some(replacement) = &mut self.replacement {
+            replacement.carry_counts()?;
+        }
 
         let mut attachments = Vec::with_capacity(wanted.len());
         for &(name, ifindex) in &wanted {
@@ -76,6 +103,21 @@ impl Datapath {
         }
         self.pin_program()?;
         Ok(attachments)
+    }
+
+    /// Gives every link the program back that it had before a growth: the one whose maps the agent
+    /// goes on writing.
+    fn restore(&mut self) {
+        if !self.cancel_growth() {
+            return;
+        }
+        let links = self.directory.links().unwrap_or_default();
+        for pin in links {
+            let name = interface_name(pin.ifindex).unwrap_or_default();
+            if let Err(error) = self.adopt_link(&name, pin) {
+                warn!(interface = name, %error, "is left with a program that steers on as it is");
+            }
+        }
     }
 
     /// Gives a pinned link this program. `None` if its interface went away meanwhile.

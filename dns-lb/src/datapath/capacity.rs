@@ -1,7 +1,9 @@
-//! How large the maps are: decided when they are made, since an array cannot grow.
+//! How large the maps are: decided when they are made, since an array cannot grow. A configuration
+//! that outgrows them gets new ones.
 
 use dns_lb_common::map;
 
+use super::DatapathError;
 use crate::config::Config;
 
 /// Room in the maps.
@@ -55,6 +57,17 @@ impl Demand {
             tcp_flows: config.tcp_flows,
         }
     }
+
+    /// Refuses what no maps can hold: ids have 16 bits, and 0 is nobody's.
+    pub fn check(&self) -> Result<(), DatapathError> {
+        let limit = u32::from(u16::MAX);
+        for (what, count) in [("services", self.services), ("backends", self.backends)] {
+            if count > limit {
+                return Err(DatapathError::TooMany { what, count, limit });
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Capacity {
@@ -65,8 +78,20 @@ impl Capacity {
         Self {
             services: (demand.services * 2).next_power_of_two().max(8),
             backends: (demand.backends * 2).next_power_of_two().max(32),
-            vip_slots: vip_slots_for(demand.vip_keys * 2),
+            vip_slots: vip_slots_for(demand.vip_keys.saturating_mul(2)),
             tcp_flows: demand.tcp_flows,
+        }
+    }
+
+    /// This room, and where the demand asks for more, twice what it asks for.
+    pub(super) fn raised_to(self, demand: Demand) -> Self {
+        let wanted = Self::with_headroom(demand);
+        Self {
+            services: self.services.max(wanted.services),
+            backends: self.backends.max(wanted.backends),
+            // A power of two, whatever was found.
+            vip_slots: self.vip_slots.next_power_of_two().max(wanted.vip_slots),
+            tcp_flows: self.tcp_flows,
         }
     }
 

@@ -58,11 +58,11 @@ pub enum DatapathError {
         path: PathBuf,
     },
 
-    /// The pins were left by a version with another map layout.
+    /// The pins are of a version with another map layout: to a start, of a newer one.
     #[error(
         "the maps pinned in {path} have layout version {found}, this dns-lb uses {expected}; \
-         remove them with `dns-lb unload` and start again (until then and while none is loaded, \
-         packets for the VIPs go to this host's own stack)"
+         use the dns-lb that made them, or remove them with `dns-lb unload` and start again (until \
+         then and while none is loaded, packets for the VIPs go to this host's own stack)"
     )]
     Abi {
         /// The pin directory.
@@ -82,19 +82,20 @@ pub enum DatapathError {
         path: PathBuf,
     },
 
-    /// The pinned maps are too small.
-    #[error(
-        "the maps pinned in {path} have room for {available}, the configuration needs {needed}; \
-         make larger ones with `dns-lb unload` and a fresh start"
-    )]
-    Capacity {
-        /// The pin directory.
-        path: PathBuf,
-        /// What is needed.
-        needed: String,
-        /// What there is.
-        available: String,
+    /// No maps can hold the configuration.
+    #[error("the configuration has {count} {what}; {limit} is the most that the maps can number")]
+    TooMany {
+        /// "services" or "backends".
+        what: &'static str,
+        /// How many there are.
+        count: u32,
+        /// How many there may be.
+        limit: u32,
     },
+
+    /// New maps were to be steered by before there was a configuration in them.
+    #[error("the new maps hold no configuration yet; steering goes on by the old ones")]
+    Unfilled,
 
     /// The kernel did not take the maps or the program.
     #[error("cannot load the XDP program: {}{}", chain(source), load_hint(source))]

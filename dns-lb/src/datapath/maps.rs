@@ -8,11 +8,13 @@ use dns_lb_common::{
     Backend, BackendCounters, Control, ServiceCounters, SteeringTable, VipSlot, map,
 };
 
-use super::{Capacity, DatapathError};
+use super::{Capacity, DatapathError, former::Former};
 
 /// The maps that steer, in the hands of their one writer.
 pub struct Maps {
     capacity: Capacity,
+    /// What the maps said that these take the place of.
+    former: Option<Former>,
     control: Array<MapData, Control>,
     vips: Array<MapData, VipSlot>,
     tables: Array<MapData, SteeringTable>,
@@ -23,9 +25,14 @@ pub struct Maps {
 }
 
 impl Maps {
-    pub(super) fn take(ebpf: &mut Ebpf, capacity: Capacity) -> Result<Self, DatapathError> {
+    pub(super) fn take(
+        ebpf: &mut Ebpf,
+        capacity: Capacity,
+        former: Option<Former>,
+    ) -> Result<Self, DatapathError> {
         Ok(Self {
             capacity,
+            former,
             control: take(ebpf, map::CONTROL)?,
             vips: take(ebpf, map::VIPS)?,
             tables: take(ebpf, map::TABLES)?,
@@ -46,6 +53,12 @@ impl Maps {
     #[must_use]
     pub fn egress_capacity(&self) -> u32 {
         self.egress.len()
+    }
+
+    /// What the maps said that these take the place of, for the first who asks; `None` if these are
+    /// to be read themselves.
+    pub(crate) fn take_former(&mut self) -> Option<Former> {
+        self.former.take()
     }
 
     pub(crate) fn control(&self) -> Result<Control, DatapathError> {

@@ -10,11 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use aya::maps::MapInfo;
-use dns_lb_common::{ABI_VERSION, Control, map};
+use dns_lb_common::map;
 use serde::{Deserialize, Serialize};
 
-use super::{Capacity, detach::detach, error::DatapathError};
+use super::{detach::detach, error::DatapathError};
 use crate::config::XdpMode;
 
 /// Where everything is pinned unless `--pin-dir` says otherwise.
@@ -23,8 +22,8 @@ pub const DEFAULT_PIN_DIR: &str = "/sys/fs/bpf/dns-lb";
 /// The pin of the program.
 pub(super) const PROGRAM: &str = "program";
 
-/// Where the next program is pinned before it takes the name of the last.
-const NEXT_PROGRAM: &str = "program_next";
+/// What the name of a pin ends in before it takes the place of the last.
+const NEXT: &str = "_next";
 
 /// `BPF_FS_MAGIC` of `linux/magic.h`.
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
@@ -154,9 +153,8 @@ impl PinDirectory {
         let names = self.names()?;
         let is_ours = |name: &OsString| {
             name.to_str().is_some_and(|name| {
-                map::PINNED.contains(&name)
-                    || [PROGRAM, NEXT_PROGRAM].contains(&name)
-                    || LinkPin::parse(name).is_some()
+                let name = name.strip_suffix(NEXT).unwrap_or(name);
+                map::PINNED.contains(&name) || name == PROGRAM || LinkPin::parse(name).is_some()
             })
         };
         if !names.is_empty() && !names.iter().any(is_ours) {
@@ -176,8 +174,17 @@ impl PinDirectory {
         }
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) fn map(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+
+    /// Where a new map is pinned before it takes the place of the last.
+    pub(super) fn next_map(&self, name: &str) -> PathBuf {
+        self.path.join(format!("{name}{NEXT}"))
     }
 
     pub(super) fn program(&self) -> PathBuf {
@@ -185,7 +192,7 @@ impl PinDirectory {
     }
 
     pub(super) fn next_program(&self) -> PathBuf {
-        self.path.join(NEXT_PROGRAM)
+        self.path.join(format!("{PROGRAM}{NEXT}"))
     }
 
     pub(super) fn link(&self, pin: LinkPin) -> PathBuf {
@@ -208,62 +215,6 @@ impl PinDirectory {
             path: self.path.clone(),
             source,
         })
-    }
-
-    /// What an earlier agent left: the capacity of its maps if all are there and of this version,
-    /// nothing if there are none. What a start left that broke off before its first configuration,
-    /// or a removal that broke off after the links, is removed: nothing is steered by it.
-    pub(super) fn inspect(&self) -> Result<Option<Capacity>, DatapathError> {
-        let present = map::PINNED
-            .iter()
-            .filter(|name| self.map(name).exists())
-            .count();
-        if present == 0 {
-            return Ok(None);
-        }
-        let version = if self.map(map::CONTROL).exists() {
-            self.abi_version()?
-        } else {
-            0
-        };
-        let whole = present == map::PINNED.len();
-        let broken_off = version == 0 || (version == ABI_VERSION && !whole);
-        if broken_off && self.links()?.is_empty() {
-            for name in map::PINNED {
-                remove_if_there(&self.map(name))?;
-            }
-            return Ok(None);
-        }
-        if version != ABI_VERSION || !whole {
-            return Err(DatapathError::Abi {
-                path: self.path.clone(),
-                found: version,
-                expected: ABI_VERSION,
-            });
-        }
-        let entries = |name| -> Result<u32, DatapathError> {
-            let info =
-                MapInfo::from_pin(self.map(name)).map_err(DatapathError::map("open", name))?;
-            Ok(info.max_entries())
-        };
-        Ok(Some(Capacity::from_entries(
-            entries(map::VIPS)?,
-            entries(map::TABLES)?,
-            entries(map::BACKENDS)?,
-            entries(map::TCP_FLOWS)?,
-        )))
-    }
-
-    /// The version in the pinned `control` map; 0 if its shape is not even this version's.
-    fn abi_version(&self) -> Result<u32, DatapathError> {
-        let failed = DatapathError::map("read", map::CONTROL);
-        let data = aya::maps::MapData::from_pin(self.map(map::CONTROL)).map_err(&failed)?;
-        if data.info().map_err(&failed)?.value_size() as usize != size_of::<Control>() {
-            return Ok(0);
-        }
-        let control: aya::maps::Array<_, Control> =
-            aya::maps::Array::try_from(aya::maps::Map::Array(data)).map_err(&failed)?;
-        Ok(control.get(&0, 0).map_err(&failed)?.abi_version)
     }
 
     /// Detaches what is attached by this link, and removes its pin.

@@ -2,20 +2,32 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
+    pin::pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use rand::Rng;
 use tokio::{
-    sync::mpsc,
+    sync::{Semaphore, mpsc, watch},
     task::JoinHandle,
     time::{Instant, sleep_until},
 };
 
-use super::{Health, Outcome, State, Transition, probe};
+use super::{Extra, Health, Outcome, Prober, Reach, State, Target, Transition};
 use crate::config::HealthCheck;
+
+/// Probes on their way at once, of all backends: a bound on sockets, which even 1,000 silent backends
+/// stay below at the default timings.
+const MAX_IN_FLIGHT: usize = 1_024;
+/// A probe that begins so much after it was due is counted as late. Timers are as coarse as a
+/// millisecond.
+pub const LATE: Duration = Duration::from_millis(20);
+/// Every so many probes it is looked whether answers go to clients, and not back to the MAC address
+/// that the query came from.
+const RETURN_CHECK_EVERY: u32 = 8;
+/// How often a server is asked who it is.
+const IDENTITY_EVERY: Duration = Duration::from_secs(60);
 
 /// Which backend a report is about: by names, since those outlive a reload.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,18 +44,7 @@ impl fmt::Display for BackendKey {
     }
 }
 
-/// What is to be probed.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// Whose reports these will be.
-    pub backend: BackendKey,
-    /// Where the queries go: the backend's own address, and the service's port.
-    pub server: SocketAddr,
-    /// [`Health::Unknown`], or what an earlier run of the agent found out.
-    pub initial: Health,
-}
-
-/// One probe, and what follows from it.
+/// One probe, or what the kernel has told meanwhile, and what follows from it.
 #[derive(Debug)]
 pub struct Report {
     /// Who was probed.
@@ -56,20 +57,36 @@ pub struct Report {
     pub health: Health,
     /// How this probe changed the verdict, if it did.
     pub transition: Option<Transition>,
-    /// How long after it was due the probe began. Timers are coarse and wake a task some
-    /// milliseconds late; more means that this host or the agent was too busy to probe on time.
+    /// Passes in a row that bring it up: more than `rise` after it has flapped.
+    pub passes_to_rise: u32,
+    /// How long after it was due the probe began; zero for what no probe found. Timers are coarse
+    /// and wake a task some milliseconds late; more means that this host or the agent was too busy
+    /// to probe on time.
     pub late_by: Duration,
+    /// Whether this comes of a probe, as opposed to the kernel's word.
+    pub probed: bool,
+}
+
+/// What the checkers of one agent share.
+#[derive(Clone, Debug)]
+pub struct Checkers {
+    prober: Prober,
+    in_flight: Arc<Semaphore>,
+    reports: mpsc::Sender<Report>,
 }
 
 /// Probes one backend until it is dropped.
 ///
-/// A probe begins a delay after the one before *began*: `interval`, or `fast_interval` while a
-/// verdict is pending (see [`State::next_delay`]). A probe still waiting then delays the next; what
-/// was missed is not made up for, so a stall is never followed by a burst.
+/// A probe begins a delay after the one before *began*: `interval`, `fast_interval` while a verdict
+/// is pending, or `down_interval` (see [`State::next_delay`]). A probe still waiting then delays the
+/// next; what was missed is not made up for, so a stall is never followed by a burst.
 ///
 /// The first probe comes at a random moment within `fast_interval`, and each time that a verdict
 /// settles the next comes at a random moment within the following `interval`. So the probes of many
 /// backends spread out, although all of them start together.
+///
+/// A backend that the kernel finds no more on the link is down at once. One that it finds elsewhere is
+/// probed at once. A fault of this host says nothing about a backend: the verdict stays as it is.
 ///
 /// # How long detection takes
 ///
@@ -89,27 +106,76 @@ pub struct Report {
 #[derive(Debug)]
 pub struct Checker {
     task: JoinHandle<()>,
+    reach: watch::Sender<Arc<Reach>>,
 }
 
-impl Checker {
-    /// Starts to probe `target` with `check` and to report into `reports`. A full channel delays
-    /// the next probe, and that probe says so; a closed one ends the task.
+impl Checkers {
+    /// Checkers that report into `reports`. A full channel delays the next probe, and that probe says
+    /// so; a closed one ends them.
+    #[must_use]
+    pub fn new(reports: mpsc::Sender<Report>) -> Self {
+        Self {
+            prober: Prober::new(),
+            in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
+            reports,
+        }
+    }
+
+    /// Starts to probe `target` with `check`, from the verdict `initial` on.
     ///
     /// # Panics
     /// Outside a tokio runtime with network and time enabled.
     #[must_use]
-    pub fn spawn(target: Target, check: HealthCheck, reports: mpsc::Sender<Report>) -> Self {
-        let server = target.server;
-        let check = Arc::new(check);
-        let asked = Arc::clone(&check);
+    pub fn spawn(
+        &self,
+        target: Target,
+        check: Arc<HealthCheck>,
+        reach: Reach,
+        initial: Health,
+    ) -> Checker {
+        let reached = Arc::new(reach);
+        let (reach, follows) = watch::channel(Arc::clone(&reached));
+        let schedule = Schedule {
+            backend: target.backend.clone(),
+            state: State::new(&check, initial),
+            reach: follows,
+            reached,
+            reports: self.reports.clone(),
+        };
+        let Self {
+            prober, in_flight, ..
+        } = self.clone();
         let task = tokio::spawn(async move {
-            let probe_once = || {
-                let asked = Arc::clone(&asked);
-                async move { probe(server, &asked).await }
+            let _forgets = ForgetsOnDrop(&prober, &target);
+            let probe_once = |reach: Arc<Reach>, extra| {
+                let (prober, target, check) = (&prober, &target, &check);
+                async move { prober.probe(target, check, &reach, extra).await }
             };
-            run(target, &check, reports, probe_once).await;
+            schedule.run(&check, &in_flight, probe_once).await;
         });
-        Self { task }
+        Checker { task, reach }
+    }
+}
+
+/// What a backend has said of its zones counts for the others as long as it is probed.
+struct ForgetsOnDrop<'p>(&'p Prober, &'p Target);
+
+impl Drop for ForgetsOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.forget(&self.1.backend);
+    }
+}
+
+impl Checker {
+    /// Says where the backend is now.
+    pub fn reach(&self, reach: Reach) {
+        self.reach.send_if_modified(|known| {
+            let differs = **known != reach;
+            if differs {
+                *known = Arc::new(reach);
+            }
+            differs
+        });
     }
 }
 
@@ -119,46 +185,177 @@ impl Drop for Checker {
     }
 }
 
-async fn run<P, F>(
-    target: Target,
-    check: &HealthCheck,
+struct Schedule {
+    backend: BackendKey,
+    state: State,
+    reach: watch::Receiver<Arc<Reach>>,
+    /// What `reach` said when it was last looked at.
+    reached: Arc<Reach>,
     reports: mpsc::Sender<Report>,
-    mut probe_once: P,
-) where
-    P: FnMut() -> F,
-    F: Future<Output = Outcome>,
-{
-    let mut state = State::new(check, target.initial);
-    let mut due = Instant::now() + random_within(Duration::ZERO, check.fast_interval);
-    loop {
-        sleep_until(due).await;
-        let begun = Instant::now();
-        let at = SystemTime::now();
-        let outcome = probe_once().await;
-        let ended = Instant::now();
+}
 
-        let was_pending = state.is_pending();
-        let transition = state.observe(outcome.passed());
+/// What the kernel's word comes to.
+enum Followed {
+    /// Nothing for a probe on its way.
+    Same,
+    /// The backend is elsewhere, or can be asked again: the next probe is due now.
+    Moved,
+    /// Nobody listens any more.
+    Ended,
+}
+
+impl Schedule {
+    async fn run<F: Future<Output = Outcome>>(
+        mut self,
+        check: &HealthCheck,
+        in_flight: &Semaphore,
+        mut probe_once: impl FnMut(Arc<Reach>, Extra) -> F,
+    ) {
+        let mut side = SideChecks::default();
+        let mut due = Instant::now() + random_within(Duration::ZERO, check.fast_interval);
+        loop {
+            tokio::select! {
+                () = sleep_until(due) => {}
+                _ = self.reach.changed() => {
+                    match self.follow().await {
+                        Followed::Same => {}
+                        Followed::Moved => due = due.min(Instant::now()),
+                        Followed::Ended => return,
+                    }
+                    continue;
+                }
+            }
+            let Ok(permit) = in_flight.acquire().await else {
+                return;
+            };
+            let begun = Instant::now();
+            let at = SystemTime::now();
+            let reached = Arc::clone(&self.reached);
+            let mut probing = pin!(probe_once(reached, side.next(begun)));
+            let outcome = loop {
+                tokio::select! {
+                    outcome = &mut probing => break Some(outcome),
+                    _ = self.reach.changed() => {}
+                }
+                match self.follow().await {
+                    Followed::Same => {}
+                    Followed::Moved => break None,
+                    Followed::Ended => return,
+                }
+            };
+            drop(permit);
+            let ended = Instant::now();
+            let Some(outcome) = outcome else {
+                due = ended;
+                continue;
+            };
+
+            side.learn(&outcome);
+            let was_pending = self.state.is_pending();
+            let transition = match outcome.is_own_fault() {
+                true => None,
+                false => self.state.observe(outcome.passed(), ended),
+            };
+            if !self
+                .report(at, outcome, transition, Some(begun - due))
+                .await
+            {
+                return;
+            }
+
+            let delay = self.state.next_delay();
+            let settles = was_pending && !self.state.is_pending();
+            let delay = if settles {
+                random_within(check.fast_interval.min(delay), delay)
+            } else {
+                delay
+            };
+            due = ended.max(begun + delay);
+        }
+    }
+
+    /// Takes in the kernel's word. What it finds no more is lost without a probe.
+    async fn follow(&mut self) -> Followed {
+        if self.reach.has_changed().is_err() {
+            return Followed::Ended;
+        }
+        let now = Arc::clone(&self.reach.borrow_and_update());
+        let was = std::mem::replace(&mut self.reached, now);
+        if self.reached.is_lost() && !was.is_lost() {
+            let transition = self.state.lose(Instant::now());
+            let outcome = Outcome::not_on_link(&self.reached);
+            if !self
+                .report(SystemTime::now(), outcome, transition, None)
+                .await
+            {
+                return Followed::Ended;
+            }
+        }
+        let is_moved = self.reached.link != was.link;
+        let is_mended = was.own_fault.is_some() && self.reached.own_fault.is_none();
+        match is_moved || is_mended {
+            true => Followed::Moved,
+            false => Followed::Same,
+        }
+    }
+
+    async fn report(
+        &self,
+        at: SystemTime,
+        outcome: Outcome,
+        transition: Option<Transition>,
+        late_by: Option<Duration>,
+    ) -> bool {
         let report = Report {
-            backend: target.backend.clone(),
+            backend: self.backend.clone(),
             at,
             outcome,
-            health: state.health(),
+            health: self.state.health(),
             transition,
-            late_by: begun - due,
+            passes_to_rise: self.state.passes_to_rise(),
+            late_by: late_by.unwrap_or_default(),
+            probed: late_by.is_some(),
         };
-        if reports.send(report).await.is_err() {
-            return;
-        }
+        self.reports.send(report).await.is_ok()
+    }
+}
 
-        let delay = state.next_delay();
-        let settles = was_pending && !state.is_pending();
-        let delay = if settles {
-            random_within(check.fast_interval, delay)
-        } else {
-            delay
-        };
-        due = ended.max(begun + delay);
+/// What is looked for beside the verdict, and when.
+#[derive(Default)]
+struct SideChecks {
+    probes: u32,
+    diagnose: bool,
+    /// Answers have been seen to go astray, and not yet to arrive again.
+    astray: bool,
+    identity_due: Option<Instant>,
+}
+
+impl SideChecks {
+    /// For the next probe.
+    fn next(&mut self, now: Instant) -> Extra {
+        let check_return = self.astray || self.probes.is_multiple_of(RETURN_CHECK_EVERY);
+        let ask_identity = self.identity_due.is_none_or(|due| due <= now);
+        if ask_identity {
+            self.identity_due = Some(now + IDENTITY_EVERY);
+        }
+        self.probes = self.probes.wrapping_add(1);
+        Extra {
+            diagnose: self.diagnose,
+            check_return,
+            require_return: self.astray,
+            ask_identity,
+        }
+    }
+
+    fn learn(&mut self, outcome: &Outcome) {
+        self.diagnose = outcome.suggests_diagnosis();
+        if let Some(arrives) = outcome.return_path() {
+            self.astray = !arrives;
+        }
+        if !outcome.passed() {
+            // Who comes up may be another.
+            self.identity_due = None;
+        }
     }
 }
 

@@ -3,15 +3,21 @@
 //! Knows probes and thresholds. Knows no maps, no tables and no HTTP.
 
 mod checker;
+pub mod link;
 mod probe;
+mod slow_start;
 mod state;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use checker::{BackendKey, Checker, Report, Target};
-pub use probe::{Expected, Ignored, Operation, Outcome, Reply, judge_reply, probe};
+pub use checker::{BackendKey, Checker, Checkers, LATE, Report};
+pub use probe::{
+    Expected, Extra, Ignored, LinkReach, Operation, Outcome, Prober, Reach, Reply, Target,
+    judge_reply, probe,
+};
+pub use slow_start::Warmth;
 pub use state::{State, Transition};
 
 /// What the probes say of a backend. What the operator wants of it is another matter.
@@ -41,23 +47,21 @@ impl fmt::Display for Health {
 mod testing {
     //! What the tests of this module share.
 
-    use std::time::Duration;
+    use crate::config::{Config, HealthCheck};
 
-    use hickory_proto::rr::RecordType;
-
-    use crate::config::HealthCheck;
-
-    /// The timings that the configuration defaults to.
+    /// What the configuration defaults to.
     pub(super) fn check() -> HealthCheck {
-        HealthCheck {
-            name: "localhost.localnet.".parse().unwrap(),
-            record_type: RecordType::A,
-            accept_rcodes: [0, 3].into(),
-            interval: Duration::from_millis(250),
-            fast_interval: Duration::from_millis(50),
-            timeout: Duration::from_millis(250),
-            fall: 2,
-            rise: 3,
-        }
+        check_with("")
+    }
+
+    /// The same with settings of `[service.health]`.
+    pub(super) fn check_with(settings: &str) -> HealthCheck {
+        let text = format!(
+            "interfaces = [\"eth0\"]\n[[service]]\nname = \"s\"\nvips = [\"192.0.2.1\"]\n\
+             [service.health]\n{settings}\n\
+             [[service.backend]]\nname = \"b\"\naddress = \"192.0.2.2\"\n"
+        );
+        let mut config = Config::parse(&text).expect("a configuration");
+        config.services.remove(0).health
     }
 }

@@ -23,9 +23,108 @@ use crate::config::HealthCheck;
 /// that a server may send (RFC 1035, 4.2.1); a longer reply than this is read as malformed.
 const REPLY_OCTETS: usize = 4096;
 
+/// What is to be probed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Whose reports these will be.
+    pub backend: super::BackendKey,
+    /// Its own address.
+    pub address: IpAddr,
+    /// The service's port.
+    pub port: u16,
+    /// The service's addresses.
+    pub vips: Vec<IpAddr>,
+    /// Whether it is on this host.
+    pub local: bool,
+}
+
+/// How a backend is reached now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Where it is.
+    pub link: Option<LinkReach>,
+    /// Why it is not found.
+    pub unresolved: Option<String>,
+    /// Whether the kernel has asked for it in vain.
+    pub lost: bool,
+    /// A fault of this host.
+    pub own_fault: Option<String>,
+}
+
+impl Reach {
+    /// Whether the kernel has asked for it in vain.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.lost
+    }
+}
+
+/// Where a backend is on the link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkReach {
+    /// Interface.
+    pub interface: String,
+    /// Its index.
+    pub ifindex: u32,
+    /// The backend's.
+    pub mac: crate::mac::MacAddress,
+    /// The interface's.
+    pub source_mac: crate::mac::MacAddress,
+    /// Addresses of this host there.
+    pub sources: Vec<IpAddr>,
+}
+
+/// What a probe does beside its purpose.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extra {
+    /// See.
+    pub diagnose: bool,
+    /// See.
+    pub check_return: bool,
+    /// See.
+    pub require_return: bool,
+    /// See.
+    pub ask_identity: bool,
+}
+
+/// Stub.
+#[derive(Clone, Debug, Default)]
+pub struct Prober;
+
+impl Prober {
+    /// Stub.
+    #[must_use]
+    pub fn new() -> Self {
+        Self
+    }
+    /// Stub.
+    pub async fn probe(
+        &self,
+        target: &Target,
+        check: &HealthCheck,
+        reach: &Reach,
+        _extra: Extra,
+    ) -> Outcome {
+        if let Some(fault) = &reach.own_fault {
+            return Outcome::OwnFault {
+                operation: Operation::Send,
+                error: io::Error::other(fault.clone()),
+            };
+        }
+        probe((target.address, target.port).into(), check).await
+    }
+    /// Stub.
+    pub fn forget(&self, _backend: &super::BackendKey) {}
+}
+
 /// How a probe ended.
 #[derive(Debug)]
 pub enum Outcome {
+    /// Stub.
+    NotOnLink {
+        /// Why.
+        reason: String,
+    },
     /// The server replied to the question.
     Answered {
         /// Its response code.
@@ -76,6 +175,33 @@ pub enum Operation {
 }
 
 impl Outcome {
+    /// Stub.
+    #[must_use]
+    pub fn not_on_link(reach: &Reach) -> Self {
+        Self::NotOnLink {
+            reason: reach.unresolved.clone().unwrap_or_default(),
+        }
+    }
+    /// Stub.
+    #[must_use]
+    pub fn suggests_diagnosis(&self) -> bool {
+        false
+    }
+    /// Stub.
+    #[must_use]
+    pub fn return_path(&self) -> Option<bool> {
+        None
+    }
+    /// Stub.
+    #[must_use]
+    pub fn identity(&self) -> Option<&str> {
+        None
+    }
+    /// Stub.
+    #[must_use]
+    pub fn cause(&self) -> &'static str {
+        "stub"
+    }
     /// Whether the backend passed.
     #[must_use]
     pub fn passed(&self) -> bool {
@@ -95,7 +221,7 @@ impl Outcome {
             Self::Answered { rtt, .. } | Self::Malformed { rtt } | Self::PortRefused { rtt } => {
                 Some(*rtt)
             }
-            Self::TimedOut { .. } | Self::OwnFault { .. } => None,
+            _ => None,
         }
     }
 }
@@ -107,6 +233,7 @@ impl fmt::Display for Outcome {
                 write_mnemonic(f, *code)?;
                 f.write_str(if *accepted { "" } else { " not accepted" })
             }
+            Self::NotOnLink { reason } => f.write_str(reason),
             Self::Malformed { .. } => f.write_str("garbage reply"),
             Self::PortRefused { .. } => f.write_str("port refused"),
             Self::TimedOut { ignored: None } => f.write_str("timeout"),
@@ -197,7 +324,7 @@ async fn exchange(
         };
         match judge_reply(&buffer[..length], &expected) {
             Ok(Reply::Answer(code)) => {
-                let accepted = check.accepts(code);
+                let accepted = check.questions[0].accepts(code);
                 return Ok(Outcome::Answered {
                     code,
                     accepted,
@@ -263,13 +390,11 @@ impl Expected {
     /// The reply to this check's question asked under this id.
     #[must_use]
     pub fn new(id: u16, check: &HealthCheck) -> Self {
-        let mut name = check.name.clone();
-        // Names on the wire end in the root; a relative one would never equal them.
-        name.set_fqdn(true);
+        let question = &check.questions[0];
         Self {
             id,
-            name,
-            record_type: check.record_type,
+            name: question.name.draw(),
+            record_type: question.record_type,
         }
     }
 

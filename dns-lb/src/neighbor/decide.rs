@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
 };
 
-use super::{Link, Neighbor, Neighbors, Unresolved, Wanted};
+use super::{Addresses, Link, Neighbor, Neighbors, Unresolved, Wanted};
 use crate::mac::MacAddress;
 
 /// What the kernel has said.
@@ -13,6 +13,8 @@ use crate::mac::MacAddress;
 pub(super) struct Facts {
     /// All interfaces, by index.
     pub(super) links: BTreeMap<u32, Link>,
+    /// This host's own addresses, by interface index.
+    pub(super) addresses: Addresses,
     /// The way to each wanted address.
     pub(super) routes: BTreeMap<IpAddr, Route>,
     /// Neighbour entries of the wanted addresses, by interface index and address.
@@ -54,6 +56,7 @@ impl Facts {
                 .map(|wanted| (wanted.address, self.find(*wanted)))
                 .collect(),
             links: self.links.clone(),
+            addresses: self.addresses.clone(),
         }
     }
 
@@ -139,6 +142,7 @@ mod tests {
                 },
             )]
             .into(),
+            addresses: [(ETH0, [("192.0.2.9".parse().unwrap(), 24)].into())].into(),
             routes: [(address(), Route::OnLink(ETH0))].into(),
             entries: [((ETH0, address()), Entry::Usable(THEIRS))].into(),
         }
@@ -151,6 +155,7 @@ mod tests {
         };
         let mut neighbors = facts.answer(&[wanted].into());
         assert_eq!(neighbors.links, facts.links);
+        assert_eq!(neighbors.addresses, facts.addresses);
         neighbors.by_address.remove(&address()).unwrap()
     }
 

@@ -13,6 +13,7 @@ use rtnetlink::{
     packet_core::{NetlinkMessage, NetlinkPayload},
     packet_route::{
         AddressFamily, RouteNetlinkMessage,
+        address::{AddressAttribute, AddressFlags, AddressMessage},
         link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage},
         neighbour::{
             NeighbourAddress, NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
@@ -24,7 +25,7 @@ use rtnetlink::{
 use tokio::time::timeout;
 
 use super::{
-    Link, NeighborError,
+    Addresses, Link, NeighborError,
     decide::{Entry, Route},
 };
 use crate::mac::MacAddress;
@@ -61,6 +62,19 @@ impl Kernel {
     pub(super) async fn links(&self) -> Result<BTreeMap<u32, Link>, NeighborError> {
         let messages = collect("list the interfaces", self.handle.link().get().execute()).await?;
         Ok(messages.iter().filter_map(read_link).collect())
+    }
+
+    /// This host's own addresses, by interface index.
+    pub(super) async fn addresses(&self) -> Result<Addresses, NeighborError> {
+        let dump = self.handle.address().get().execute();
+        let mut addresses = Addresses::new();
+        for message in &collect("list the addresses", dump).await? {
+            if let Some(own) = read_address(message).filter(|own| own.usable) {
+                let on_link = addresses.entry(own.ifindex).or_default();
+                on_link.insert(own.address, own.prefix_length);
+            }
+        }
+        Ok(addresses)
     }
 
     /// The neighbour entries of these addresses, by interface index and address.
@@ -142,6 +156,16 @@ fn request_error(operation: String, reason: impl ToString) -> NeighborError {
     }
 }
 
+/// An address of this host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct OwnAddress {
+    pub(super) ifindex: u32,
+    pub(super) address: IpAddr,
+    pub(super) prefix_length: u8,
+    /// Whether it can be sent from.
+    pub(super) usable: bool,
+}
+
 /// What the kernel tells without being asked.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Notification {
@@ -153,7 +177,10 @@ pub(super) enum Notification {
     Entry((u32, IpAddr), Entry),
     /// A neighbour entry is gone.
     EntryGone((u32, IpAddr)),
-    /// A route, a rule or an own address has changed: the way to any address may be another.
+    /// An own address is new, not as it was, or gone: then it is not usable. The way to any address
+    /// may be another.
+    Address(OwnAddress),
+    /// A route or a rule has changed: the way to any address may be another.
     Routing,
     /// Notifications were lost, or could not be read: only a dump tells what is now.
     Lost,
@@ -255,6 +282,13 @@ fn read_notification(payload: &NetlinkPayload<RouteNetlinkMessage>) -> Option<No
         Message::DelNeighbour(entry) => {
             read_entry(entry).map(|(key, _)| Notification::EntryGone(key))
         }
+        Message::NewAddress(address) => read_address(address).map(Notification::Address),
+        Message::DelAddress(address) => read_address(address).map(|gone| {
+            Notification::Address(OwnAddress {
+                usable: false,
+                ..gone
+            })
+        }),
         _ => Some(Notification::Routing),
     }
 }
@@ -283,6 +317,29 @@ fn read_link(message: &LinkMessage) -> Option<(u32, Link)> {
         }
     }
     Some((message.header.index, link))
+}
+
+/// `None` for what is no IP address.
+fn read_address(message: &AddressMessage) -> Option<OwnAddress> {
+    let mut address = None;
+    let mut flags = AddressFlags::empty();
+    for attribute in &message.attributes {
+        match attribute {
+            // Of a point-to-point link this is the own end, and the other attribute the far one.
+            AddressAttribute::Local(local) => address = Some(*local),
+            AddressAttribute::Address(own) => address = address.or(Some(*own)),
+            AddressAttribute::Flags(all) => flags = *all,
+            _ => {}
+        }
+    }
+    let undecided = AddressFlags::Tentative | AddressFlags::Dadfailed;
+    let is_optimistic = flags.contains(AddressFlags::Optimistic);
+    Some(OwnAddress {
+        ifindex: message.header.index,
+        address: address?,
+        prefix_length: message.header.prefix_len,
+        usable: is_optimistic || !flags.intersects(undecided),
+    })
 }
 
 /// `None` for what is not an IP neighbour: entries of a bridge's forwarding table, proxies.

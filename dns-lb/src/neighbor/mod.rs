@@ -39,7 +39,13 @@ pub struct Neighbors {
     pub by_address: BTreeMap<IpAddr, Result<Neighbor, Unresolved>>,
     /// All network interfaces, by index.
     pub links: BTreeMap<u32, Link>,
+    /// This host's own addresses with the lengths of their prefixes, by interface index. Those that
+    /// duplicate address detection (RFC 4862, 5.4) has not passed are not among them.
+    pub addresses: Addresses,
 }
+
+/// Own addresses and the lengths of their prefixes, by interface index.
+pub type Addresses = BTreeMap<u32, BTreeMap<IpAddr, u8>>;
 
 /// How an address is reached: directly, over a link that is up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +114,15 @@ pub enum Unresolved {
         /// The interface's name.
         interface: String,
     },
+}
+
+impl Unresolved {
+    /// Whether a host that was on the link may be there still, and this one lacks what it takes to
+    /// ask it: the route or the address that goes with the link. Frames reach it all the same.
+    #[must_use]
+    pub fn is_own_loss(&self) -> bool {
+        matches!(self, Self::NoRoute | Self::BehindGateway { .. })
+    }
 }
 
 /// The kernel could not be asked.

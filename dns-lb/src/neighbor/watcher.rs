@@ -150,6 +150,14 @@ impl Watcher {
             Notification::EntryGone(key) => {
                 self.facts.entries.remove(&key);
             }
+            Notification::Address(own) => {
+                let on_link = self.facts.addresses.entry(own.ifindex).or_default();
+                match own.usable {
+                    true => drop(on_link.insert(own.address, own.prefix_length)),
+                    false => drop(on_link.remove(&own.address)),
+                }
+                self.routing_changed();
+            }
             Notification::Routing => self.routing_changed(),
             Notification::Lost => {
                 debug!("netlink notifications were lost, reading everything anew");
@@ -178,6 +186,7 @@ impl Watcher {
 
     async fn dump(&mut self) -> Result<(), NeighborError> {
         self.facts.links = self.kernel.links().await?;
+        self.facts.addresses = self.kernel.addresses().await?;
         let addresses = self.addresses();
         self.facts.entries = self.kernel.entries(&addresses).await?;
         self.look_up().await?;

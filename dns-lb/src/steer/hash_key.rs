@@ -74,25 +74,40 @@ pub(super) fn derive(key: &HashKey) -> DerivedKey {
 ///
 /// If the file cannot be read or made, or holds anything but 32 hexadecimal digits.
 pub fn load_or_create_hash_key(path: &Path) -> Result<HashKey, HashKeyError> {
-    let failed = |operation| {
-        move |reason| HashKeyError::File {
-            operation,
+    if let Some(key) = load_hash_key(path)? {
+        return Ok(key);
+    }
+    let key = HashKey {
+        words: rand::random(),
+    };
+    match create(path, &key) {
+        Ok(()) => Ok(key),
+        Err(reason) => Err(HashKeyError::File {
+            operation: "create",
             path: path.to_owned(),
             reason,
-        }
-    };
-    match fs::read(path) {
-        Ok(text) => parse(&text).ok_or_else(|| HashKeyError::Malformed {
-            path: path.to_owned(),
         }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let key = HashKey {
-                words: rand::random(),
-            };
-            create(path, &key).map_err(failed("create"))?;
-            Ok(key)
-        }
-        Err(error) => Err(failed("read")(error)),
+    }
+}
+
+/// Reads the key; `None` if there is no file.
+///
+/// # Errors
+///
+/// If the file cannot be read, or holds anything but 32 hexadecimal digits.
+pub fn load_hash_key(path: &Path) -> Result<Option<HashKey>, HashKeyError> {
+    match fs::read(path) {
+        Ok(text) => parse(&text)
+            .map(Some)
+            .ok_or_else(|| HashKeyError::Malformed {
+                path: path.to_owned(),
+            }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(reason) => Err(HashKeyError::File {
+            operation: "read",
+            path: path.to_owned(),
+            reason,
+        }),
     }
 }
 

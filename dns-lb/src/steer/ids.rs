@@ -1,7 +1,8 @@
 //! The numbers under which the maps know services and backends.
 //!
-//! They are local to a host. They stay with a service or backend for as long as the maps live, so
-//! that its counters go on when the agent starts again.
+//! They are local to a host. They stay with a service or backend for as long as it is configured, so
+//! that its counters and connections go on when the configuration changes, when the agent starts
+//! again, and when the maps are replaced.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +22,8 @@ pub struct Recorded {
     pub backends: BTreeMap<u16, Backend>,
     /// Room in the maps; without maps there is no limit.
     pub capacity: Option<Capacity>,
+    /// Ids of the backends by service and address.
+    places: BTreeMap<(u16, [u8; 16]), u16>,
 }
 
 impl Recorded {
@@ -28,16 +31,21 @@ impl Recorded {
     pub(super) fn read(capacity: Capacity, vips: &[VipSlot], backends: &[Backend]) -> Self {
         let used = vips.iter().filter(|slot| slot.service != NO_SERVICE);
         let named = used.clone().filter(|slot| slot.key.names_service());
+        let backends: BTreeMap<u16, Backend> = (0..)
+            .zip(backends)
+            .filter(|(_, backend)| backend.egress != Egress::None as u8)
+            .map(|(id, backend)| (id, *backend))
+            .collect();
         Self {
             services: named
                 .map(|slot| (ordered(&slot.key), slot.service))
                 .collect(),
             tables: used.map(|slot| (slot.service, slot.table)).collect(),
-            backends: (0..)
-                .zip(backends)
-                .filter(|(_, backend)| backend.egress != Egress::None as u8)
-                .map(|(id, backend)| (id, *backend))
+            places: backends
+                .iter()
+                .map(|(&id, backend)| ((backend.service, backend.address), id))
                 .collect(),
+            backends,
             capacity: Some(capacity),
         }
     }
@@ -51,10 +59,60 @@ impl Recorded {
     /// The entry of the backend of this service at this address.
     #[must_use]
     pub fn backend(&self, service: u16, address: &[u8; 16]) -> Option<(u16, &Backend)> {
-        self.backends
-            .iter()
-            .find(|(_, backend)| backend.service == service && backend.address == *address)
-            .map(|(&id, backend)| (id, backend))
+        let id = self.places.get(&(service, *address))?;
+        Some((*id, self.backends.get(id)?))
+    }
+}
+
+/// Who has which id: what new ids are given out after.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Service ids by VIP, port and protocol.
+    services: BTreeMap<[u8; 20], u16>,
+    /// Backend ids by service and address.
+    backends: BTreeMap<(u16, [u8; 16]), u16>,
+    /// Room in the maps; without maps there is no limit.
+    capacity: Option<Capacity>,
+}
+
+impl From<&Recorded> for Known {
+    /// For a start: what the maps say. A backend that had not been found on the link has no entry
+    /// there, and its id goes to whoever needs one.
+    fn from(recorded: &Recorded) -> Self {
+        Self {
+            services: recorded.services.clone(),
+            backends: recorded.places.clone(),
+            capacity: recorded.capacity,
+        }
+    }
+}
+
+impl Known {
+    /// For a reload: the ids that the last configuration was given, in maps of this room (the new
+    /// one, if they [grow](crate::datapath::Datapath::grow) with it).
+    #[must_use]
+    pub fn of(config: &Config, assignment: &Assignment, capacity: Capacity) -> Self {
+        let mut known = Self {
+            capacity: Some(capacity),
+            ..Self::default()
+        };
+        let ids = assignment.services.iter().zip(&assignment.backends);
+        for (service, (&id, backend_ids)) in config.services.iter().zip(ids) {
+            let keys = service_keys(service);
+            let keys = keys.iter().map(|key| (ordered(key), id));
+            known.services.extend(keys);
+            let backends = service.backends.iter().zip(backend_ids);
+            let backends =
+                backends.map(|(backend, &backend_id)| ((id, mapped(backend.address)), backend_id));
+            known.backends.extend(backends);
+        }
+        known
+    }
+
+    /// The service that has one of these keys.
+    fn service(&self, keys: &[VipKey]) -> Option<u16> {
+        keys.iter()
+            .find_map(|key| self.services.get(&ordered(key)).copied())
     }
 }
 
@@ -76,42 +134,42 @@ pub struct Assignment {
     pub backends: Vec<Vec<u16>>,
 }
 
-/// Gives every service and backend its id: the one that the maps know it by, else one that nobody
-/// has. A backend is known by its service and its address.
+/// Gives every service and backend its id: the one that it is known by, else one that nobody has. A
+/// backend is known by its service and its address.
 ///
 /// # Panics
 ///
-/// If the configuration does not fit the capacity that is recorded: [`Datapath::load`] has seen to
-/// that.
+/// If the configuration does not fit the capacity that is known: [`Datapath::load`] and
+/// [`Datapath::grow`] see to that.
 ///
 /// [`Datapath::load`]: crate::datapath::Datapath::load
+/// [`Datapath::grow`]: crate::datapath::Datapath::grow
 #[must_use]
-pub fn assign(config: &Config, recorded: &Recorded) -> Assignment {
+pub fn assign(config: &Config, known: &Known) -> Assignment {
     let mut kept_services = BTreeSet::new();
     let mut kept_backends = BTreeSet::new();
-    let mut known = Vec::with_capacity(config.services.len());
+    let mut kept = Vec::with_capacity(config.services.len());
     for service in &config.services {
-        let id = recorded
+        let id = known
             .service(&service_keys(service))
             .filter(|&id| kept_services.insert(id));
         let backends = service.backends.iter().map(|backend| {
-            let (backend, _) = recorded.backend(id?, &mapped(backend.address))?;
-            kept_backends.insert(backend);
-            Some(backend)
+            let id = *known.backends.get(&(id?, mapped(backend.address)))?;
+            kept_backends.insert(id).then_some(id)
         });
-        known.push((id, backends.collect::<Vec<_>>()));
+        kept.push((id, backends.collect::<Vec<_>>()));
     }
 
     let room = |entries: fn(Capacity) -> u32| {
-        let limit = recorded.capacity.map_or(u32::MAX, entries);
+        let limit = known.capacity.map_or(u32::MAX, entries);
         u16::try_from(limit).unwrap_or(u16::MAX)
     };
-    let had_services = recorded.services.values().copied().collect();
-    let had_backends = recorded.backends.keys().copied().collect();
+    let had_services = known.services.values().copied().collect();
+    let had_backends = known.backends.values().copied().collect();
     let mut free_services = free(room(|room| room.services), &had_services, &kept_services);
     let mut free_backends = free(room(|room| room.backends), &had_backends, &kept_backends);
     let mut assignment = Assignment::default();
-    for (service, backends) in known {
+    for (service, backends) in kept {
         let mut take = |id: Option<u16>| id.or_else(|| free_backends.next());
         let backends = backends.into_iter().map(|id| take(id).expect(FITS));
         assignment.backends.push(backends.collect());
@@ -161,35 +219,11 @@ mod tests {
         Config::parse(&text).expect("a configuration")
     }
 
-    /// What maps of this room say after this configuration was given these ids.
-    fn recorded(config: &Config, assignment: &Assignment) -> Recorded {
-        let mut recorded = Recorded {
-            capacity: Some(ROOM),
-            ..Recorded::default()
-        };
-        for (place, service) in config.services.iter().enumerate() {
-            let id = assignment.services[place];
-            let keys = service_keys(service);
-            recorded
-                .services
-                .extend(keys.iter().map(|key| (ordered(key), id)));
-            for (backend, &backend_id) in service.backends.iter().zip(&assignment.backends[place]) {
-                let entry = Backend {
-                    address: mapped(backend.address),
-                    service: id,
-                    ..Backend::default()
-                };
-                recorded.backends.insert(backend_id, entry);
-            }
-        }
-        recorded
-    }
-
-    /// The ids of the second configuration, after the first was live.
+    /// The ids of the second configuration, after the first was live in maps of this room.
     fn assign_after(first: &[String], second: &[String]) -> Assignment {
         let first = config(first);
-        let recorded = recorded(&first, &assign(&first, &Recorded::default()));
-        assign(&config(second), &recorded)
+        let known = Known::of(&first, &assign(&first, &Known::default()), ROOM);
+        assign(&config(second), &known)
     }
 
     #[test]
@@ -220,5 +254,59 @@ mod tests {
         let assignment = assign_after(&first, &second);
         assert_eq!(assignment.services, [1, 2]);
         assert_eq!(assignment.backends, [vec![3, 1, 2], vec![4]]);
+    }
+    #[test]
+    fn a_start_and_a_reload_agree_on_who_is_known() {
+        let config = config(&[service("192.0.2.1", &[1, 2]), service("192.0.2.2", &[1])]);
+        let assignment = Assignment {
+            services: vec![2, 1],
+            backends: vec![vec![4, 1], vec![3]],
+        };
+        let slots = config.services.iter().zip(&assignment.services);
+        let slots: Vec<VipSlot> = slots
+            .flat_map(|(service, &id)| {
+                let slot = move |key| VipSlot {
+                    key,
+                    service: id,
+                    ..VipSlot::default()
+                };
+                service_keys(service).into_iter().map(slot)
+            })
+            .collect();
+        let mut backends = [Backend::default(); 5];
+        for (place, service) in config.services.iter().enumerate() {
+            for (backend, &id) in service.backends.iter().zip(&assignment.backends[place]) {
+                backends[usize::from(id)] = Backend {
+                    address: mapped(backend.address),
+                    service: assignment.services[place],
+                    egress: Egress::Forward as u8,
+                    ..Backend::default()
+                };
+            }
+        }
+        let recorded = Recorded::read(ROOM, &slots, &backends);
+        let known = Known::from(&recorded);
+        assert_eq!(known, Known::of(&config, &assignment, ROOM));
+        assert_eq!(assign(&config, &known), assignment);
+        let (id, _) = recorded.backend(2, &backends[4].address).expect("found");
+        assert_eq!(id, 4);
+    }
+
+    #[test]
+    fn ids_are_told_apart_and_kept_by_thousands() {
+        let addresses: Vec<u8> = (1..=200).collect();
+        let services: Vec<String> = (1..=20)
+            .map(|last| service(&format!("192.0.2.{last}"), &addresses))
+            .collect();
+        let config = config(&services);
+        let first = assign(&config, &Known::default());
+        let ids: BTreeSet<u16> = first.backends.iter().flatten().copied().collect();
+        assert_eq!(ids, (1..=4_000).collect());
+        let room = Capacity {
+            services: 20,
+            backends: 4_000,
+            ..ROOM
+        };
+        assert_eq!(assign(&config, &Known::of(&config, &first, room)), first);
     }
 }

@@ -13,8 +13,8 @@ mod vip_index;
 mod writer;
 
 pub use self::{
-    hash_key::{HashKeyError, load_or_create_hash_key},
-    ids::{Assignment, Recorded, assign},
+    hash_key::{HashKeyError, load_hash_key, load_or_create_hash_key},
+    ids::{Assignment, Known, Recorded, assign},
     plan::{Knowledge, Location, Member, Plan, PlannedService, health_from_wire, mapped, plan},
     table::build_table,
     writer::{Applied, Writer},

@@ -1,22 +1,32 @@
 //! The decision: what the maps should say, given the configuration, the health of the backends and
 //! where they are on the link. Pure.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use dns_lb_common::{Backend, COUNTS_QUERIES, Egress, HAS_LOCAL, OnNoBackend, Policy, VipKey};
 
 use super::Assignment;
 use crate::{
+    admin::Admin,
     config::{self, Config, Protocol},
     health::Health,
     mac::MacAddress,
 };
+
+/// What weights are multiplied by in the table of a service of which a backend is still warming up,
+/// so that there are steps below a weight of 1. The largest weight still fits 16 bits.
+const WARMING_SCALE: u16 = 64;
 
 /// Everything that the maps should say. Equal plans write nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// In the order of the configuration.
     pub services: Vec<PlannedService>,
+    /// The ids of all backends that are configured, those that have no entry among them.
+    pub assigned: BTreeSet<u16>,
 }
 
 /// One service.
@@ -41,8 +51,9 @@ pub struct PlannedService {
     pub members: Vec<Member>,
     /// The entry of every backend that is on this host or whose place on the link is known, by id.
     pub backends: Vec<(u16, Backend)>,
-    /// Whether the members are those of [`config::OnNoBackend::FailOpen`]: none was usable, and
-    /// there is somebody to fail open to.
+    /// Whether the probes are not believed, and the members are all whom the operator wants: none
+    /// was usable and the service says [`config::OnNoBackend::FailOpen`], or more are down than
+    /// `max_ejected` allows.
     pub failed_open: bool,
 }
 
@@ -69,18 +80,39 @@ pub struct Location {
 }
 
 /// What is known of a backend.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Knowledge {
+    /// What the operator wants.
+    pub admin: Admin,
+    /// Its weight, as configured or as the operator has set it since; 0 to 1,000.
+    pub weight: u16,
+    /// Part of that weight that it gets, in percent, 1 to 100: less while it is warming up.
+    pub warmth: u8,
     /// What the probes say.
     pub health: Health,
     /// Where it is; `None` until it has been resolved.
     pub location: Option<Location>,
 }
 
+impl Knowledge {
+    /// What is known at first of a backend of this weight.
+    #[must_use]
+    pub fn new(weight: u16) -> Self {
+        Self {
+            admin: Admin::Enabled,
+            weight,
+            warmth: 100,
+            health: Health::Unknown,
+            location: None,
+        }
+    }
+}
+
 /// Decides. `known` answers for the backend of a service, both by their place in the configuration.
 ///
-/// A backend takes new queries when it has a weight, is not down, and is on this host or has been
-/// found on the link. If none of a service does, the service's `on_no_backend` decides.
+/// A backend takes new queries when it is enabled, has a weight, is not down, and is on this host or
+/// has been found on the link. If none of a service does, the service's `on_no_backend` decides. If
+/// some do, but more than `max_ejected` are down, all that only health keeps out take queries too.
 #[must_use]
 pub fn plan(
     config: &Config,
@@ -104,6 +136,7 @@ pub fn plan(
     });
     Plan {
         services: services.collect(),
+        assigned: assignment.backends.iter().flatten().copied().collect(),
     }
 }
 
@@ -112,23 +145,36 @@ fn plan_service(
     id: u16,
     backends: &[(u16, Knowledge, &config::Backend)],
 ) -> PlannedService {
+    let wanted: Vec<&(u16, Knowledge, &config::Backend)> = backends
+        .iter()
+        .filter(|(_, known, backend)| {
+            known.admin == Admin::Enabled
+                && known.weight > 0
+                && (backend.local || known.location.is_some())
+        })
+        .collect();
+    let is_warming = wanted.iter().any(|(_, known, _)| known.warmth < 100);
     let members_if = |takes_queries: &dyn Fn(Health) -> bool| -> Vec<Member> {
-        backends
+        wanted
             .iter()
-            .filter(|(_, known, backend)| {
-                backend.weight > 0
-                    && (backend.local || known.location.is_some())
-                    && takes_queries(known.health)
-            })
-            .map(|&(id, _, backend)| Member {
+            .filter(|(_, known, _)| takes_queries(known.health))
+            .map(|&&(id, known, backend)| Member {
                 id,
                 address: mapped(backend.address),
-                weight: backend.weight,
+                weight: match is_warming {
+                    true => warming_weight(known),
+                    false => known.weight,
+                },
             })
             .collect()
     };
     let usable = members_if(&|health| health != Health::Down);
-    let fails_open = usable.is_empty() && service.on_no_backend == config::OnNoBackend::FailOpen;
+    let ejected = wanted.len() - usable.len();
+    let too_many = ejected * 100 > service.max_ejected as usize * wanted.len();
+    let fails_open = match usable.is_empty() {
+        true => service.on_no_backend == config::OnNoBackend::FailOpen,
+        false => too_many,
+    };
     let members = if fails_open {
         members_if(&|_| true)
     } else {
@@ -138,6 +184,10 @@ fn plan_service(
     let bound = service
         .max_load
         .map(|percent| Bound::new(percent, &members));
+    let weights: BTreeMap<u16, u16> = members
+        .iter()
+        .map(|member| (member.id, member.weight))
+        .collect();
     let has_local = backends.iter().any(|(_, _, backend)| backend.local);
     PlannedService {
         id,
@@ -169,12 +219,15 @@ fn plan_service(
         backends: backends
             .iter()
             .filter_map(|&(backend_id, known, backend)| {
+                let weight = weights.get(&backend_id);
+                let is_kept = known.health != Health::Down || failed_open;
                 let entry = Backend {
-                    takes_flows: members.iter().any(|member| member.id == backend_id).into(),
-                    keeps_flows: (known.health != Health::Down || failed_open).into(),
+                    takes_flows: weight.is_some().into(),
+                    keeps_flows: (is_kept && known.admin != Admin::Disabled).into(),
                     window_limit: bound
                         .as_ref()
-                        .map_or(0, |bound| bound.limit(backend.weight)),
+                        .zip(weight)
+                        .map_or(0, |(bound, &weight)| bound.limit(weight)),
                     ..entry(id, backend, known)?
                 };
                 Some((backend_id, entry))
@@ -182,6 +235,13 @@ fn plan_service(
             .collect(),
         members,
     }
+}
+
+/// The weight in the table of a service of which a backend is warming up.
+fn warming_weight(known: Knowledge) -> u16 {
+    let scaled = u32::from(known.weight) * u32::from(WARMING_SCALE);
+    let part = scaled * u32::from(known.warmth) / 100;
+    part.clamp(1, u32::from(u16::MAX)) as u16
 }
 
 /// How many queries by name each backend may get: so many in a window of so many queries.
@@ -220,7 +280,7 @@ fn entry(service: u16, backend: &config::Backend, known: Knowledge) -> Option<Ba
         address: mapped(backend.address),
         health: health_to_wire(known.health),
         service,
-        weight: backend.weight,
+        weight: known.weight,
         ..Backend::default()
     };
     if backend.local {
@@ -283,82 +343,4 @@ pub(super) fn service_keys(service: &config::Service) -> Vec<VipKey> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HERE: Location = Location {
-        mac: MacAddress([2, 0, 0, 0, 0, 1]),
-        ifindex: 2,
-        source_mac: MacAddress([2, 0, 0, 0, 0, 2]),
-    };
-
-    /// The plan for one service with a backend a row: weight, health, whether it is on the link.
-    fn plan_for(on_no_backend: &str, rows: &[(u16, Health, bool)]) -> PlannedService {
-        let backends = (1..).zip(rows).map(|(number, (weight, ..))| {
-            format!(
-                "[[service.backend]]\nname = \"b{number}\"\naddress = \"10.0.0.{number}\"\nweight = {weight}\n"
-            )
-        });
-        let config = Config::parse(&format!(
-            "interfaces = [\"lo\"]\n[[service]]\nname = \"s\"\nvips = [\"192.0.2.1\"]\n\
-             on_no_backend = \"{on_no_backend}\"\n{}",
-            backends.collect::<String>()
-        ))
-        .expect("a configuration");
-        let assignment = super::super::assign(&config, &super::super::Recorded::default());
-        let plan = plan(&config, &assignment, |_, backend| {
-            let (_, health, found) = rows[backend];
-            Knowledge {
-                health,
-                location: found.then_some(HERE),
-            }
-        });
-        plan.services.into_iter().next().expect("one service")
-    }
-
-    fn members(service: &PlannedService) -> Vec<u16> {
-        service.members.iter().map(|member| member.id).collect()
-    }
-
-    #[test]
-    fn who_has_weight_and_a_place_and_is_not_down_takes_queries() {
-        let service = plan_for(
-            "fail-open",
-            &[
-                (1, Health::Up, true),
-                (1, Health::Unknown, true),
-                (1, Health::Down, true),
-                (0, Health::Up, true),
-                (1, Health::Up, false),
-            ],
-        );
-        assert_eq!(members(&service), [1, 2]);
-        assert!(!service.failed_open);
-        let entries: Vec<u16> = service.backends.iter().map(|(id, _)| *id).collect();
-        assert_eq!(entries, [1, 2, 3, 4], "whoever has a place has an entry");
-    }
-
-    #[test]
-    fn when_all_are_down_the_service_says_what_happens() {
-        let rows = &[(1, Health::Down, true), (0, Health::Down, true)];
-        for (on_no_backend, expected, otherwise) in [
-            ("fail-open", vec![1], OnNoBackend::Pass),
-            ("pass", vec![], OnNoBackend::Pass),
-            ("drop", vec![], OnNoBackend::Drop),
-        ] {
-            let service = plan_for(on_no_backend, rows);
-            assert_eq!(members(&service), expected, "{on_no_backend}");
-            assert_eq!(service.failed_open, on_no_backend == "fail-open");
-            assert_eq!(service.on_no_backend, otherwise);
-        }
-    }
-
-    #[test]
-    fn with_nobody_to_fail_open_to_nothing_has_failed_open() {
-        for rows in [[(0, Health::Down, true)], [(1, Health::Up, false)]] {
-            let service = plan_for("fail-open", &rows);
-            assert!(service.members.is_empty());
-            assert!(!service.failed_open);
-        }
-    }
-}
+mod tests;

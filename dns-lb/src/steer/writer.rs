@@ -3,6 +3,8 @@
 //! Everything that packets are steered by exists twice (see [`Bank`]). The writer fills what is not
 //! live, then flips one octet. A failure on the way leaves the live half as it was.
 
+mod banks;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
@@ -11,6 +13,7 @@ use std::{
 use dns_lb_common::{ABI_VERSION, Backend, Bank, Control, Egress, HashKey, NO_BACKEND, VipSlot};
 use tracing::{debug, warn};
 
+use self::banks::{Banks, write_differences};
 use super::{
     Plan, PlannedService, Recorded, build_table,
     hash_key::derive,
@@ -58,29 +61,20 @@ pub struct Applied {
 }
 
 impl Writer {
-    /// Takes the maps over, and reads what an earlier agent left in them. The devmap is new with
-    /// each program: it is given the interfaces that the live backends refer to.
+    /// Takes the maps over, and reads what an earlier agent left in them, or in those whose place
+    /// they take: ids and what goes with them stay. The devmap is new with each program: it is given
+    /// the interfaces that the live backends refer to.
     ///
     /// # Errors
     ///
     /// If a map cannot be read or written.
     pub fn new(mut maps: Maps) -> Result<Self, DatapathError> {
-        let control = maps.control()?;
-        let slots = maps.capacity().vip_slots;
-        let stride = maps.capacity().backend_stride();
-        let read_vips = |bank: u32| (bank * slots..(bank + 1) * slots).map(|at| maps.vip(at));
-        let vips = [
-            read_vips(0).collect::<Result<Vec<_>, _>>()?,
-            read_vips(1).collect::<Result<_, _>>()?,
-        ];
-        let read_backends =
-            |bank: u32| (bank * stride..(bank + 1) * stride).map(|at| maps.backend(at));
-        let backends = [
-            read_backends(0).collect::<Result<Vec<_>, _>>()?,
-            read_backends(1).collect::<Result<_, _>>()?,
-        ];
-        let live = (control.active & 1) as usize;
-        let recorded = Recorded::read(maps.capacity(), &vips[live], &backends[live]);
+        let Banks {
+            control,
+            vips,
+            backends,
+            recorded,
+        } = Banks::of(&mut maps)?;
         let mut egress = BTreeMap::new();
         for backend in recorded.backends.values().filter(|backend| leaves(backend)) {
             if let Err(error) = maps.set_egress(backend.devmap_key, backend.ifindex) {
@@ -112,6 +106,21 @@ impl Writer {
         })
     }
 
+    /// The writer of the maps that [take the place](crate::datapath::Datapath::grow) of this one's.
+    /// It also knows of the backends that have no entry at the moment. The first plan that it
+    /// applies is written in full.
+    ///
+    /// # Errors
+    ///
+    /// If a map cannot be read or written.
+    pub fn grown(&self, maps: Maps) -> Result<Self, DatapathError> {
+        Ok(Self {
+            owners: self.owners.clone(),
+            incarnations: self.incarnations.clone(),
+            ..Self::new(maps)?
+        })
+    }
+
     /// What the maps say that packets are steered by.
     #[must_use]
     pub fn recorded(&self) -> &Recorded {
@@ -127,6 +136,7 @@ impl Writer {
     pub fn apply(&mut self, plan: &Plan, key: &HashKey) -> Result<Applied, DatapathError> {
         if self.live.as_ref() != Some(plan) || self.control.hash_key != *key {
             self.await_readers();
+            self.forget_others(&plan.assigned);
             let target = 1 - self.live_bank();
             self.clear_counters(plan)?;
             self.write_egress(plan)?;
@@ -150,6 +160,13 @@ impl Writer {
                 .flat_map(|table| table.shares.clone())
                 .collect(),
         })
+    }
+
+    /// Forgets whose the ids were that are nobody's any more, so that this does not grow with each
+    /// configuration. Who gets such an id counts from zero and inherits no connection.
+    fn forget_others(&mut self, assigned: &BTreeSet<u16>) {
+        self.owners.retain(|id, _| assigned.contains(id));
+        self.incarnations.retain(|id, _| assigned.contains(id));
     }
 
     /// Waits until no packet can still be reading what the last switch retired.
@@ -351,22 +368,6 @@ impl Writer {
     fn live_bank(&self) -> usize {
         (self.control.active & 1) as usize
     }
-}
-
-/// Brings a bank from what it holds to what is wanted, by writing what differs. The mirror follows
-/// each write, so that it stays true when one fails.
-fn write_differences<T: Copy + PartialEq>(
-    mirror: &mut [T],
-    wanted: &[T],
-    mut write: impl FnMut(u32, &T) -> Result<(), DatapathError>,
-) -> Result<(), DatapathError> {
-    for (place, (held, wanted)) in (0..).zip(mirror.iter_mut().zip(wanted)) {
-        if held != wanted {
-            write(place, wanted)?;
-            *held = *wanted;
-        }
-    }
-    Ok(())
 }
 
 /// Whether frames to this backend leave the host.

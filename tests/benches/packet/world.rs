@@ -12,7 +12,7 @@ use dns_lb::{
     datapath::{Datapath, Demand},
     health::Health,
     mac::MacAddress,
-    steer::{Assignment, Knowledge, Location, Recorded, Writer, assign, plan},
+    steer::{Assignment, Knowledge, Known, Location, Writer, assign, plan},
 };
 use dns_lb_common::HashKey;
 use etherparse::{EtherType, PacketBuilder, VlanId};
@@ -108,7 +108,7 @@ impl World {
         let config = Config::parse(&text).expect("a configuration");
         let pins = PathBuf::from("/sys/fs/bpf").join(name);
         let (datapath, maps) = Datapath::load(&pins, Demand::of(&config)).expect("loaded");
-        let assignment = assign(&config, &Recorded::default());
+        let assignment = assign(&config, &Known::default());
         let mut world = Self {
             config,
             datapath,
@@ -134,6 +134,7 @@ impl World {
                     ifindex: self.ingress,
                     source_mac: MacAddress(HERE),
                 }),
+                ..Knowledge::new(self.config.services[service].backends[backend].weight)
             }
         });
         self.writer.apply(&plan, &KEY).expect("applied");

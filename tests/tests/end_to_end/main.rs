@@ -1,11 +1,13 @@
 //! The whole chain in the lab: real DNS servers, real queries, the agent as its users run it.
 
+mod control;
 mod death;
 mod deaths;
 mod explain;
 mod farm;
 mod flood;
 mod fragments;
+mod growth;
 mod interfaces;
 mod ipv6;
 mod jumbo;
@@ -13,6 +15,7 @@ mod kernel_log;
 mod nothing_lost;
 mod path_mtu;
 mod refusals;
+mod reload;
 mod restart;
 mod spread;
 mod stage;

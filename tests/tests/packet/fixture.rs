@@ -4,14 +4,16 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     path::Path,
     process::Command,
+    thread,
+    time::{Duration, Instant},
 };
 
 use dns_lb::{
     config::{self, Config},
-    datapath::{Counters, Datapath, Demand},
+    datapath::{Counters, Datapath, DatapathError, Demand},
     health::Health,
     mac::MacAddress,
-    steer::{Assignment, Knowledge, Location, Plan, Recorded, Writer, assign, plan},
+    steer::{Assignment, Knowledge, Known, Location, Plan, Writer, assign, plan},
 };
 use dns_lb_common::{Action, Ending, HashKey, NO_SERVICE};
 use etherparse::PacketBuilder;
@@ -70,33 +72,47 @@ pub(crate) fn with_program(
 }
 
 impl Fixture {
-    fn load(services: Vec<config::Service>, pin_dir: &Path) -> Self {
-        let config = Config {
-            interfaces: vec!["lo".to_owned()],
-            xdp_mode: config::XdpMode::Generic,
-            hash_key_file: "/unused".into(),
-            tcp_flows: 65_536,
-            state_file: PathBuf::new(),
-            api: config::Api {
-                admin_socket: PathBuf::new(),
-                admin_mode: 0o660,
-                admin_group: None,
-                listen: ([127, 0, 0, 1], 8053).into(),
-            },
-            services,
+    /// Loads the program for these services over what is pinned here, and writes their
+    /// configuration. It is not attached.
+    pub(crate) fn load(services: Vec<config::Service>, pin_dir: &Path) -> Self {
+        Self::try_load(services, pin_dir).expect("load")
+    }
+
+    pub(crate) fn try_load(
+        services: Vec<config::Service>,
+        pin_dir: &Path,
+    ) -> Result<Self, DatapathError> {
+        let config = configuration(services);
+        let demand = Demand::of(&config);
+        // A lock that was just dropped may still be held for a moment, by the copy that a program
+        // which another test starts has of it until it is executed.
+        let end = Instant::now() + Duration::from_secs(10);
+        let (datapath, maps) = loop {
+            match Datapath::load(pin_dir, demand) {
+                Err(DatapathError::InUse { .. }) if Instant::now() < end => thread::yield_now(),
+                loaded => break loaded?,
+            }
         };
-        let (datapath, maps) = Datapath::load(pin_dir, Demand::of(&config)).expect("load");
         let counters = datapath.counters().expect("counters");
-        let assignment = assign(&config, &Recorded::default());
+        let writer = Writer::new(maps).expect("writer");
         let mut fixture = Self {
             datapath,
             counters,
-            assignment,
+            assignment: assign(&config, &Known::from(writer.recorded())),
             config,
-            writer: Writer::new(maps).expect("writer"),
+            writer,
         };
         fixture.apply(|_| Health::Up);
-        fixture
+        Ok(fixture)
+    }
+
+    /// Attaches the program to the loopback interface.
+    pub(crate) fn attach(&mut self) {
+        let interfaces = &self.config.interfaces;
+        self.datapath
+            .attach(interfaces, self.config.xdp_mode)
+            .expect("attached");
+        self.counters = self.datapath.counters().expect("counters");
     }
 
     /// Writes the plan that follows when backends, by their place in each service, are of this
@@ -104,9 +120,11 @@ impl Fixture {
     pub(crate) fn apply(&mut self, health: impl Fn(usize) -> Health) -> Plan {
         let services = &self.config.services;
         let plan = plan(&self.config, &self.assignment, |service, backend| {
+            let known = &services[service].backends[backend];
             Knowledge {
                 health: health(backend),
-                location: location(&services[service].backends[backend]),
+                location: location(known),
+                ..Knowledge::new(known.weight)
             }
         });
         self.writer.apply(&plan, &KEY).expect("apply");
@@ -160,6 +178,24 @@ impl Fixture {
     }
 }
 
+/// A configuration of these services on the loopback interface.
+pub(crate) fn configuration(services: Vec<config::Service>) -> Config {
+    Config {
+        interfaces: vec!["lo".to_owned()],
+        xdp_mode: config::XdpMode::Generic,
+        hash_key_file: "/unused".into(),
+        tcp_flows: 65_536,
+        state_file: "/unused".into(),
+        api: config::Api {
+            admin_socket: "/unused".into(),
+            admin_mode: 0o660,
+            admin_group: None,
+            listen: ([127, 0, 0, 1], 8053).into(),
+        },
+        services,
+    }
+}
+
 impl Run {
     /// The frame's destination and source addresses.
     pub(crate) fn addresses(&self) -> ([u8; 6], [u8; 6]) {
@@ -207,36 +243,21 @@ pub(crate) fn service(
     vip: impl Into<IpAddr>,
     backends: &[(u8, u16)],
 ) -> config::Service {
-    config::Service {
-        name: name.to_owned(),
-        vips: vec![vip.into()],
-        port: 53,
-        protocols: vec![config::Protocol::Udp],
-        policy: config::Policy::Hash,
-        max_load: None,
-        count_queries: false,
-        on_no_backend: config::OnNoBackend::FailOpen,
-        health: config::HealthCheck {
-            name: ".".parse().unwrap(),
-            record_type: hickory_proto::rr::RecordType::NS,
-            accept_rcodes: [0].into(),
-            interval: std::time::Duration::from_secs(1),
-            fast_interval: std::time::Duration::from_secs(1),
-            timeout: std::time::Duration::from_secs(1),
-            fall: 1,
-            rise: 1,
-        },
-        backends: backends
-            .iter()
-            .map(|&(last, weight)| config::Backend {
-                name: format!("dns{last}"),
-                address: Ipv4Addr::new(192, 168, 0, last).into(),
-                weight,
-                mac: None,
-                local: last == HERE,
-            })
-            .collect(),
-    }
+    let backends = backends.iter().map(|(last, weight)| {
+        format!(
+            "[[service.backend]]\nname = \"dns{last}\"\naddress = \"192.168.0.{last}\"\n\
+             weight = {weight}\nlocal = {}\n",
+            *last == HERE
+        )
+    });
+    let text = format!(
+        "interfaces = [\"lo\"]\n[[service]]\nname = \"{name}\"\nvips = [\"{}\"]\n\
+         protocols = [\"udp\"]\n{}",
+        vip.into(),
+        backends.collect::<String>()
+    );
+    let mut config = Config::parse(&text).expect("a configuration");
+    config.services.remove(0)
 }
 
 /// A DNS query for `www.example.com. A` from the client to the VIP: 75 octets with its headers.

@@ -7,6 +7,7 @@ mod differential;
 mod fixture;
 mod flip;
 mod frames;
+mod growth;
 mod model;
 mod pinned;
 mod rows;

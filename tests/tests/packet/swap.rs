@@ -36,12 +36,14 @@ fn every_packet_goes_by_the_old_table_or_by_the_new() {
         let (mut datapath, mut writer) = (fixture.datapath, fixture.writer);
         let plan_of = |phase: usize| {
             plan(&fixture.config, &fixture.assignment, |service, backend| {
+                let known = &fixture.config.services[service].backends[backend];
                 Knowledge {
                     health: match backend / 2 == phase % PAIRS {
                         true => Health::Up,
                         false => Health::Down,
                     },
-                    location: location(&fixture.config.services[service].backends[backend]),
+                    location: location(known),
+                    ..Knowledge::new(known.weight)
                 }
             })
         };
@@ -144,10 +146,13 @@ fn no_packet_goes_by_the_table_of_one_bank_and_the_backends_of_the_other() {
             assignment,
         } = fixture;
         let plan_of = |flip: usize| {
-            plan(&config, &assignment, |service, backend| Knowledge {
-                health: Health::Up,
-                location: location(&config.services[service].backends[backend])
-                    .filter(|_| backend % 2 == flip % 2),
+            plan(&config, &assignment, |service, place| {
+                let known = &config.services[service].backends[place];
+                Knowledge {
+                    health: Health::Up,
+                    location: location(known).filter(|_| place % 2 == flip % 2),
+                    ..Knowledge::new(known.weight)
+                }
             })
         };
         let program = datapath.program_mut().expect("the program");

@@ -4,10 +4,18 @@ use std::{net::SocketAddr, time::Instant};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    task::JoinHandle,
+    net::TcpStream,
+    task::{JoinHandle, JoinSet},
+    time::sleep,
 };
 
-use super::*;
+use super::{
+    super::{
+        connections::{HEADER_DEADLINE, HEADER_SIZE, SHUTDOWN_DEADLINE},
+        testing::raise_descriptor_limit,
+    },
+    *,
+};
 
 /// A running server.
 struct Server {
@@ -133,25 +141,9 @@ async fn sends_away_who_does_not_finish_a_request() {
     assert!(!received.starts_with(b"HTTP/1.1 200 "));
     let took = start.elapsed();
     assert!(
-        took >= HEADER_DEADLINE / 2 && took < CONNECTION_DEADLINE / 2,
+        took >= HEADER_DEADLINE / 2 && took < LIMITS.deadline / 2,
         "{took:?}"
     );
-}
-
-/// Raises the soft limit on descriptors as far as anybody may: a thousand clients live in the same
-/// process as the server here, and 1,024 is a common limit.
-fn raise_descriptor_limit() {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: the pointer is to a local `rlimit`, which the call fills.
-    let got = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
-    assert_eq!(got, 0);
-    limit.rlim_cur = limit.rlim_max;
-    // SAFETY: the pointer is to a local `rlimit`, which the call only reads.
-    let set = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
-    assert_eq!(set, 0);
 }
 
 #[tokio::test]

@@ -2,9 +2,9 @@
 
 mod rows;
 
-use std::{fs, time::Duration};
+use std::{collections::BTreeSet, fs, time::Duration};
 
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::RecordType;
 use proptest::prelude::*;
 
 use super::*;
@@ -65,15 +65,31 @@ fn example_states_the_defaults() {
     assert!(!service.count_queries);
     assert_eq!(service.policy, Policy::Hash);
     assert_eq!(service.on_no_backend, OnNoBackend::FailOpen);
+    assert_eq!(service.max_ejected, 100);
+    assert_eq!(service.slow_start, Duration::ZERO);
     let expected = HealthCheck {
-        name: Name::from_ascii("localhost.localnet.").unwrap(),
-        record_type: RecordType::A,
-        accept_rcodes: BTreeSet::from([0, 3]),
+        questions: vec![Question {
+            name: NameTemplate::parse("localhost.localnet.").unwrap(),
+            record_type: RecordType::A,
+            recursion_desired: true,
+            edns_size: None,
+            accept_rcodes: BTreeSet::from([0, 3]),
+            min_answers: 0,
+            expect: None,
+            require_aa: false,
+            max_serial_lag: None,
+        }],
+        questions_to_pass: 1,
+        transport: Transport::Udp,
+        path: ProbePath::Vip,
+        identity: None,
         interval: Duration::from_millis(250),
         fast_interval: Duration::from_millis(50),
+        down_interval: Duration::from_millis(250),
         timeout: Duration::from_millis(250),
         fall: 2,
         rise: 3,
+        flap_window: Duration::from_secs(60),
     };
     assert_eq!(service.health, expected);
     let weights: Vec<u16> = service.backends.iter().map(|b| b.weight).collect();
@@ -97,8 +113,8 @@ fn example_shows_every_key() {
         for key in keys.split(", ") {
             let shown = EXAMPLE.lines().any(|line| {
                 let line = line.trim_start_matches(['#', ' ', '[']);
-                line.strip_prefix("service.")
-                    .unwrap_or(line)
+                line.trim_start_matches("service.")
+                    .trim_start_matches("health.")
                     .strip_prefix(key)
                     .is_some_and(|rest| rest.starts_with(" = ") || rest.starts_with(']'))
             });
@@ -123,11 +139,11 @@ port = 70000
 protocols = ["sctp"]
 policy = "random"
 on_no_backend = "explode"
-max_ejected = "50%"
+max_ejected = "101%"
 [service.health]
 query = "example.net."
-transport = "both"
-path = "vip"
+transport = "quic"
+path = "vpi"
 accept_rcodes = []
 interval = "1ms"
 timeuot = "1s"
@@ -158,13 +174,13 @@ vips = []
 12:14: service[1].protocols[1]: "sctp" is not known; allowed: "udp", "tcp"
 13:10: service[1].policy: "random" is not known; allowed: "hash", "source", "qname", "round-robin"
 14:17: service[1].on_no_backend: "explode" is not known; allowed: "fail-open", "pass", "drop"
-15:1: service[1].max_ejected: not in this version; allowed: to leave the key out
+15:15: service[1].max_ejected: "101%" is out of range; allowed: a whole percentage from "0%" to "100%"
 17:9: service[1].health.query: "example.net." is not a name and a type; allowed: a name and a type that one query can ask for, such as "example.net. SOA"
-18:13: service[1].health.transport: "both" is not in this version; allowed: "udp"
-19:8: service[1].health.path: "vip" is not in this version; allowed: "real"
+18:13: service[1].health.transport: "quic" is not known; allowed: "udp", "tcp", "both"
+19:8: service[1].health.path: "vpi" is not known; allowed: "vip", "real", "both"
 20:17: service[1].health.accept_rcodes: empty; allowed: a list of response codes such as "NOERROR"
 21:12: service[1].health.interval: "1ms" is out of range; allowed: a duration from "10ms" to "1h": a whole number and one of us, ms, s, m, h
-22:1: service[1].health.timeuot: unknown key, perhaps timeout is meant; allowed: the keys query, transport, path, accept_rcodes, interval, fast_interval, timeout, fall, rise
+22:1: service[1].health.timeuot: unknown key, perhaps timeout is meant; allowed: the keys query, recursion_desired, edns_size, accept_rcodes, min_answers, expect, require_aa, max_serial_lag, queries, queries_to_pass, transport, path, identity, interval, fast_interval, down_interval, timeout, fall, rise, flap_window
 23:8: service[1].health.fall: 0 is out of range; allowed: an integer from 1 to 100
 24:8: service[1].health.rise: a string is of no use here; allowed: an integer from 1 to 100
 28:10: service[1].backend[1].weight: 1001 is out of range; allowed: an integer from 0 to 1000

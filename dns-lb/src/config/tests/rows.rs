@@ -30,6 +30,10 @@ fn values_at_the_edge_are_taken() {
         file("", "", "query = \". soa\"", ""),
         file("", "", "query = \"_x.example.net TXT\"", ""),
         file("", "", "interval = \"10ms\"", ""),
+        file("", "", "query = \"%r.example.net A\"", ""),
+        file("", "", "edns_size = 512\nmin_answers = 100", ""),
+        file("", "", "flap_window = \"0s\"\ndown_interval = \"1h\"", ""),
+        file("", "max_ejected = \"0%\"\nslow_start = \"1h\"", "", ""),
         file("", "", "interval = \"1h\"\nfast_interval = \"60m\"", ""),
         file("", "", "timeout = \"1000us\"", ""),
         file("", "", "fall = 100\nrise = 1", ""),
@@ -49,6 +53,27 @@ fn fast_interval_follows_a_shorter_interval() {
     let config = Config::parse(&file("", "", "interval = \"20ms\"", "")).unwrap();
     let health = &config.services[0].health;
     assert_eq!(health.fast_interval, Duration::from_millis(20));
+}
+
+#[test]
+fn several_queries_share_the_rules_beside_them() {
+    let health = "accept_rcodes = [\"NOERROR\"]\nmax_serial_lag = 2\nqueries_to_pass = 1\n\
+                  [[service.health.queries]]\nquery = \"example.net. SOA\"\nrequire_aa = true\n\
+                  [[service.health.queries]]\nquery = \"%r.example.net. TXT\"\nexpect = '\"X  y\"'";
+    let config = Config::parse(&file("", "", health, "")).unwrap();
+    let check = &config.services[0].health;
+    let [soa, txt] = check.questions.as_slice() else {
+        panic!("two queries");
+    };
+    assert_eq!(check.questions_to_pass, 1);
+    assert_eq!((soa.require_aa, txt.require_aa), (true, false));
+    assert_eq!((soa.max_serial_lag, txt.max_serial_lag), (Some(2), None));
+    assert_eq!([&soa.accept_rcodes, &txt.accept_rcodes], [&[0].into(); 2]);
+    assert_eq!(txt.expect.as_deref(), Some("x y"));
+    let (one, other) = (txt.name.draw(), txt.name.draw());
+    assert_ne!(one, other);
+    assert_eq!(one.num_labels(), 3);
+    assert_eq!(one.base_name(), soa.name.draw());
 }
 
 #[test]
@@ -163,16 +188,37 @@ fn refuses_single_faults() {
             r#"query: "b. IN A" is not a name and a type"#,
         ),
         (
-            health(r#"transport = "tcp""#),
-            r#"transport: "tcp" is not in this version"#,
+            health(r#"query = "%r.%r.%r.%r.%r.%r.%r.%r.%r.%r.%r.%r.%r.%r.%r.%r.%r.%r.%r.%r. A""#),
+            r#"query: "%r.%r.%r.%r.%r.%r.%r.%r.%r.%r.%r.%r.%r.%r.%r.%r.%r.%r.%r.%r. A" has no valid"#,
         ),
         (
-            health(r#"path = "both""#),
-            r#"path: "both" is not in this version"#,
+            health("edns_size = 511"),
+            "edns_size: 511 is out of range; 0 for no EDNS, or 512 to 4096",
         ),
         (
-            health(r#"down_interval = "1s""#),
-            "down_interval: not in this version",
+            health("max_serial_lag = 3"),
+            "max_serial_lag: of no use with this type",
+        ),
+        (
+            health("queries_to_pass = 2"),
+            "queries_to_pass: 2 is out of range; an integer from 1 to 1",
+        ),
+        (health(r#"expect = " ""#), r#"expect: " " is empty"#),
+        (
+            health("query = \". SOA\"\n[[service.health.queries]]\nquery = \". NS\""),
+            "query: there are [[service.health.queries]] already",
+        ),
+        (
+            health("[[service.health.queries]]\nquery = \". NS\"\nmax_serial_lag = 1"),
+            "queries[1].max_serial_lag: of no use with this type",
+        ),
+        (
+            health(&"[[service.health.queries]]\nquery = \". NS\"\n".repeat(9)),
+            "queries: too many; at most 8 queries",
+        ),
+        (
+            service(r#"slow_start = "2h""#),
+            r#"slow_start: "2h" is out of range"#,
         ),
         (
             health(r#"accept_rcodes = ["OK"]"#),

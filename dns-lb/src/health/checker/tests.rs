@@ -7,7 +7,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::health::testing::check;
+use crate::health::{LinkReach, testing::check};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
@@ -18,12 +18,27 @@ fn key() -> BackendKey {
     }
 }
 
-fn target(initial: Health) -> Target {
-    Target {
+/// A schedule that reports into a channel, and what says where its backend is.
+fn schedule(
+    check: &HealthCheck,
+    initial: Health,
+    reports: mpsc::Sender<Report>,
+) -> (Schedule, watch::Sender<Arc<Reach>>) {
+    let reached = Arc::new(Reach::default());
+    let (reach, follows) = watch::channel(Arc::clone(&reached));
+    let schedule = Schedule {
         backend: key(),
-        server: "127.0.0.1:53".parse().unwrap(),
-        initial,
-    }
+        state: State::new(check, initial),
+        reach: follows,
+        reached,
+        reports,
+    };
+    (schedule, reach)
+}
+
+/// Room for any number of probes.
+fn room() -> Semaphore {
+    Semaphore::new(MAX_IN_FLIGHT)
 }
 
 fn pass() -> Outcome {
@@ -50,7 +65,7 @@ async fn play(
     let start = Instant::now();
     let begins = Rc::new(Cell::new(Vec::new()));
     let noted = Rc::clone(&begins);
-    let probe_once = move || {
+    let probe_once = move |_, _| {
         let mut list = noted.take();
         list.push(start.elapsed());
         noted.set(list);
@@ -65,9 +80,11 @@ async fn play(
         }
     };
     let check = check();
+    let (schedule, _reach) = schedule(&check, initial, sender);
     let mut reports = Vec::new();
+    let room = room();
     tokio::select! {
-        () = run(target(initial), &check, sender, probe_once) => unreachable!("the channel is open"),
+        () = schedule.run(&check, &room, probe_once) => unreachable!("the channel is open"),
         () = async {
             while reports.len() < probes {
                 reports.push(receiver.recv().await.unwrap());
@@ -155,7 +172,9 @@ async fn a_long_probe_delays_the_next_and_makes_no_burst() {
 async fn a_reader_who_stalls_holds_the_probes_and_their_lateness_is_told() {
     let (sender, mut receiver) = mpsc::channel(1);
     let check = check();
-    let probing = run(target(Health::Up), &check, sender, || async { pass() });
+    let (schedule, _reach) = schedule(&check, Health::Up, sender);
+    let room = room();
+    let probing = schedule.run(&check, &room, |_, _| async { pass() });
     let reading = async {
         let stall = 10 * check.interval;
         sleep(stall).await;
@@ -186,19 +205,153 @@ async fn the_task_ends_when_nobody_listens() {
     let (sender, receiver) = mpsc::channel(1);
     drop(receiver);
     let check = check();
-    let probing = run(target(Health::Unknown), &check, sender, || async { pass() });
+    let (schedule, _reach) = schedule(&check, Health::Unknown, sender);
+    let room = room();
+    let probing = schedule.run(&check, &room, |_, _| async { pass() });
     timeout(Duration::from_secs(60), probing).await.unwrap();
+}
+
+/// Where a backend is, with a MAC address that ends in this octet.
+fn at(octet: u8) -> Reach {
+    Reach {
+        link: Some(LinkReach {
+            interface: "eth0".to_owned(),
+            ifindex: 2,
+            mac: crate::mac::MacAddress([2, 0, 0, 0, 0, octet]),
+            source_mac: crate::mac::MacAddress([2, 0, 0, 0, 0, 1]),
+            sources: vec!["192.0.2.1".parse().unwrap()],
+        }),
+        ..Reach::default()
+    }
+}
+
+/// What the kernel tells is acted on at once, also while a probe is on its way: an hour passes between
+/// probes here, and each takes a minute.
+#[tokio::test(start_paused = true)]
+async fn the_kernels_word_does_not_wait_for_a_probe() {
+    let check = crate::health::testing::check_with("interval = \"1h\"\ntimeout = \"1m\"");
+    let (sender, mut reports) = mpsc::channel(1);
+    let (schedule, reach) = schedule(&check, Health::Up, sender);
+    let asked = Cell::new(Vec::new());
+    let room = room();
+    let probing = schedule.run(&check, &room, |reach: Arc<Reach>, _| {
+        let mut list = asked.take();
+        list.push((Instant::now(), reach));
+        asked.set(list);
+        async {
+            sleep(Duration::from_secs(60)).await;
+            pass()
+        }
+    });
+    let telling = async {
+        // The first probe is under way: one to where it is now takes its place.
+        sleep(Duration::from_secs(1)).await;
+        let moved = Instant::now();
+        reach.send_replace(Arc::new(at(7)));
+        let report = reports.recv().await.unwrap();
+        assert_eq!((report.health, report.probed), (Health::Up, true));
+        let list = asked.take();
+        assert_eq!(list.len(), 2);
+        assert_eq!(*list[1].1, at(7));
+        assert!(list[1].0 - moved < 5 * MILLISECOND);
+
+        let lost = Instant::now();
+        reach.send_replace(Arc::new(Reach {
+            lost: true,
+            ..at(7)
+        }));
+        let report = reports.recv().await.unwrap();
+        assert_eq!((report.health, report.probed), (Health::Down, false));
+        assert_eq!(report.transition.unwrap().to, Health::Down);
+        assert_eq!(lost.elapsed(), Duration::ZERO);
+    };
+    tokio::select! {
+        () = probing => unreachable!("the channel is open"),
+        () = telling => {}
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_of_this_host_freezes_the_verdict() {
+    let own_fault = || Outcome::OwnFault {
+        operation: crate::health::Operation::Send,
+        error: std::io::Error::from_raw_os_error(libc::ENETUNREACH),
+    };
+    let script = [
+        (MILLISECOND, pass()),
+        (MILLISECOND, silence()),
+        (MILLISECOND, own_fault()),
+        (MILLISECOND, own_fault()),
+        (MILLISECOND, own_fault()),
+        (MILLISECOND, silence()),
+    ];
+    let played = play(Health::Up, script).await;
+    let health: Vec<Health> = played.iter().map(|(_, report)| report.health).collect();
+    use Health::{Down, Up};
+    assert_eq!(health, [Up, Up, Up, Up, Up, Down]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_room_for_a_probe_it_is_late_and_says_so() {
+    let check = check();
+    let (sender, mut reports) = mpsc::channel(1);
+    let (schedule, _reach) = schedule(&check, Health::Up, sender);
+    let room = Semaphore::new(1);
+    let taken = room.acquire().await.unwrap();
+    let waiting = async move {
+        sleep(Duration::from_secs(1)).await;
+        drop(taken);
+        reports.recv().await.unwrap()
+    };
+    let report = tokio::select! {
+        () = schedule.run(&check, &room, |_, _| async { pass() }) => unreachable!("the channel is open"),
+        report = waiting => report,
+    };
+    assert!(
+        report.late_by > Duration::from_millis(900),
+        "{:?}",
+        report.late_by
+    );
+}
+
+#[test]
+fn what_is_looked_for_beside_follows_from_what_was_seen() {
+    let now = Instant::now();
+    let mut side = SideChecks::default();
+    let extras: Vec<Extra> = (0..17)
+        .map(|_| {
+            let extra = side.next(now);
+            side.learn(&pass());
+            extra
+        })
+        .collect();
+    let checked = |extra: &Extra| extra.check_return;
+    assert_eq!(extras.iter().filter(|extra| checked(extra)).count(), 3);
+    assert_eq!(extras.iter().filter(|extra| extra.ask_identity).count(), 1);
+    assert!(side.next(now + IDENTITY_EVERY).ask_identity);
+    side.learn(&silence());
+    assert!(
+        side.next(now + IDENTITY_EVERY).ask_identity,
+        "it may be another"
+    );
 }
 
 #[tokio::test]
 async fn probes_until_dropped() {
     let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = server.local_addr().unwrap();
     let target = Target {
-        server: server.local_addr().unwrap(),
-        ..target(Health::Unknown)
+        backend: key(),
+        address: address.ip(),
+        port: address.port(),
+        vips: vec![address.ip()],
+        local: false,
     };
     let (sender, mut receiver) = mpsc::channel(1);
-    let checker = Checker::spawn(target, check(), sender);
+    let check = Arc::new(crate::health::testing::check_with("path = \"real\""));
+    let checkers = Checkers::new(sender);
+    let checker = checkers.spawn(target, check, Reach::default(), Health::Unknown);
+    drop(checkers);
     // The query itself, sent back: a probe that fails by time-out.
     let mut buffer = [0; 512];
     let (length, client) = server.recv_from(&mut buffer).await.unwrap();

@@ -263,18 +263,6 @@ fn expected() -> (Expected, Vec<u8>) {
 }
 
 #[test]
-fn a_relative_name_is_asked_for_as_absolute() {
-    let mut check = check();
-    check.name.set_fqdn(false);
-    let expected = Expected::new(7, &check);
-    let reply = good_octets(&expected.query().unwrap());
-    assert_eq!(
-        judge_reply(&reply, &expected),
-        Ok(Reply::Answer(ResponseCode::NoError))
-    );
-}
-
-#[test]
 fn a_reply_cut_at_any_octet_fails() {
     let (expected, query) = expected();
     let whole = good_octets(&query);

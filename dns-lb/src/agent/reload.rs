@@ -1,0 +1,217 @@
+//! Going on with another configuration: all of it or nothing, and without touching what is the same.
+
+use std::{collections::BTreeMap, mem};
+
+use tokio::task::spawn_blocking;
+use tracing::{error, info, warn};
+
+use super::{
+    Running,
+    applier::Applier,
+    decide,
+    start::{follow_kernel_log, forget_removed},
+};
+use crate::{
+    api::admin::{AdminError, ReloadReport},
+    config::{Config, ConfigError, Difference},
+    datapath::{DatapathError, Demand, interface_index},
+    steer::{Known, Writer, assign, load_hash_key, load_or_create_hash_key},
+};
+
+impl Running {
+    /// Reads the configuration again and goes on with it; on a dry run only says what would change.
+    ///
+    /// # Errors
+    ///
+    /// Why not. Everything stays as it was then; only if the maps could not be written at the very
+    /// end, it is tried until they can.
+    pub(super) async fn reload(&mut self, dry_run: bool) -> Result<ReloadReport, AdminError> {
+        let config = load(&self.config_file)?;
+        let Difference {
+            mut changes,
+            warnings,
+        } = Difference::between(&self.config, &config);
+        for name in &config.interfaces {
+            interface_index(name).map_err(impossible)?;
+        }
+        Demand::of(&config).check().map_err(impossible)?;
+        let key = load_hash_key(&config.hash_key_file).map_err(impossible)?;
+        if key.is_some_and(|key| key != self.hash_key) {
+            changes.push("~ the hash key: most flows move".to_owned());
+        }
+
+        let mut report = ReloadReport {
+            changes,
+            warnings,
+            applied: false,
+            generation: self.applied.generation,
+        };
+        if dry_run || report.changes.is_empty() {
+            return Ok(report);
+        }
+        self.switch_to(Config {
+            // Taken up at the next start.
+            api: self.config.api.clone(),
+            state_file: self.config.state_file.clone(),
+            tcp_flows: self.config.tcp_flows,
+            ..config
+        })
+        .await?;
+        for change in &report.changes {
+            info!(change, "reloaded");
+        }
+        report.applied = true;
+        report.generation = self.applied.generation;
+        Ok(report)
+    }
+
+    async fn switch_to(&mut self, config: Config) -> Result<(), AdminError> {
+        // A file that has been taken away says nothing; one that is named anew is made.
+        let key = match config.hash_key_file == self.config.hash_key_file {
+            true => load_hash_key(&config.hash_key_file).map(|key| key.unwrap_or(self.hash_key)),
+            false => load_or_create_hash_key(&config.hash_key_file),
+        };
+        let key = key.map_err(impossible)?;
+        let demand = Demand::of(&config);
+        if !self.datapath.holds(demand) {
+            self.grow(demand).await?;
+        }
+        self.attach_to(&config)?;
+
+        // From here on nothing fails but the writing itself, which is tried again.
+        let known = Known::of(&self.config, &self.assignment, self.datapath.capacity());
+        self.assignment = assign(&config, &known);
+        let knowledge = mem::take(&mut self.knowledge);
+        self.knowledge = knowledge.carry_over(&config);
+        self.knowledge.locate(&self.neighbors.borrow());
+        let opened = mem::take(&mut self.failed_open);
+        let opened: BTreeMap<&str, bool> = self
+            .config
+            .services
+            .iter()
+            .map(|service| service.name.as_str())
+            .zip(opened)
+            .collect();
+        let services = config.services.iter();
+        self.failed_open = services
+            .map(|service| opened.get(service.name.as_str()).copied().unwrap_or(false))
+            .collect();
+        self.config = config;
+        self.hash_key = key;
+        let is_less_set = forget_removed(&mut self.ledger, &self.config);
+        self.follow_configuration();
+        let order = self.replan();
+        if is_less_set {
+            // Said in the log; what is kept too long is dropped at the next start.
+            let _ = self.keep_ledger().await;
+        }
+        self.await_written(order).await
+    }
+
+    /// Attaches the program to the interfaces of another configuration, and to no other.
+    fn attach_to(&mut self, config: &Config) -> Result<(), AdminError> {
+        let is_same =
+            config.interfaces == self.config.interfaces && config.xdp_mode == self.config.xdp_mode;
+        if is_same {
+            return Ok(());
+        }
+        match self.datapath.attach(&config.interfaces, config.xdp_mode) {
+            Ok(attachments) => {
+                self.attachments = attachments;
+                Ok(())
+            }
+            Err(error) => {
+                self.attach_again();
+                Err(impossible(error))
+            }
+        }
+    }
+
+    /// Goes back to the interfaces that hold, after an attempt at others.
+    fn attach_again(&mut self) {
+        match self
+            .datapath
+            .attach(&self.config.interfaces, self.config.xdp_mode)
+        {
+            Ok(attachments) => self.attachments = attachments,
+            Err(error) => error!(%error, "an interface is no longer steered"),
+        }
+    }
+
+    /// Makes room for a configuration that the maps do not hold, with the one that holds now: packets
+    /// go by the old maps until the new ones say the same.
+    async fn grow(&mut self, demand: Demand) -> Result<(), AdminError> {
+        let maps = self.datapath.grow(demand).map_err(impossible)?;
+        // Until the new ones steer, the old ones stay as they are.
+        let Some(old) = self.applier.pause().await else {
+            let text = "the thread that writes the maps has died";
+            return Err(AdminError::Failed(text.to_owned()));
+        };
+        let plan = decide(
+            &self.config,
+            &self.assignment,
+            &self.knowledge,
+            &self.ledger,
+        );
+        let key = self.hash_key;
+        // Tables take their time, which probes do not have.
+        let filled = spawn_blocking(move || {
+            let filled = old.grown(maps).and_then(|mut writer| {
+                let applied = writer.apply(&plan, &key)?;
+                Ok((writer, applied))
+            });
+            (old, filled)
+        });
+        let Ok((old, filled)) = filled.await else {
+            let text = "the thread that fills the new maps has died";
+            return Err(AdminError::Failed(text.to_owned()));
+        };
+        let (writer, applied) = match filled {
+            Ok(filled) => filled,
+            Err(error) => return Err(self.shrink_back(old, error)),
+        };
+        match self
+            .datapath
+            .attach(&self.config.interfaces, self.config.xdp_mode)
+        {
+            Ok(attachments) => self.attachments = attachments,
+            Err(error) => return Err(self.shrink_back(old, error)),
+        }
+        self.applier = Applier::spawn(writer);
+        self.applied = applied;
+        self.reopen().map_err(|error| {
+            let text = format!("the maps have grown, but cannot be read: {error}");
+            AdminError::Failed(text)
+        })?;
+        info!(?demand, "the maps have grown");
+        Ok(())
+    }
+
+    /// Takes growth back.
+    fn shrink_back(&mut self, old: Writer, error: DatapathError) -> AdminError {
+        warn!(%error, "the maps cannot grow");
+        self.datapath.cancel_growth();
+        self.attach_again();
+        self.applier = Applier::spawn(old);
+        impossible(error)
+    }
+
+    /// Follows what is read of maps and program, after others have taken their place.
+    fn reopen(&mut self) -> Result<(), DatapathError> {
+        if let Some(old) = self.kernel_log.take() {
+            old.abort();
+        }
+        self.kernel_log = follow_kernel_log(&mut self.datapath);
+        self.counters = self.datapath.counters()?;
+        self.program_id = self.datapath.program_id()?;
+        Ok(())
+    }
+}
+
+fn load(file: &std::path::Path) -> Result<Config, AdminError> {
+    Config::load(file).map_err(|error: ConfigError| AdminError::BadConfiguration(error.to_string()))
+}
+
+fn impossible(error: impl ToString) -> AdminError {
+    AdminError::Impossible(error.to_string())
+}

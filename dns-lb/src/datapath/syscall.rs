@@ -1,0 +1,106 @@
+//! `bpf(2)`, for the few commands that aya has no call for.
+
+use std::{
+    ffi::CString,
+    io,
+    os::{
+        fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::Path,
+};
+
+/// `BPF_MAP_LOOKUP_ELEM` of `enum bpf_cmd` in `linux/bpf.h`.
+const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
+/// `BPF_OBJ_GET`.
+const BPF_OBJ_GET: libc::c_int = 7;
+/// `BPF_LINK_DETACH`, since Linux 5.9.
+const BPF_LINK_DETACH: libc::c_int = 34;
+
+/// The part of `union bpf_attr` that `BPF_OBJ_GET` reads.
+#[repr(C)]
+struct ObjectGet {
+    pathname: u64,
+    bpf_fd: u32,
+    file_flags: u32,
+}
+
+/// The part of `union bpf_attr` that `BPF_LINK_DETACH` reads.
+#[repr(C)]
+struct LinkDetach {
+    link_fd: u32,
+}
+
+/// The part of `union bpf_attr` that `BPF_MAP_LOOKUP_ELEM` reads.
+#[repr(C)]
+struct Lookup {
+    map_fd: u32,
+    padding: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// Opens what is pinned here.
+pub(super) fn open_pin(pin: &Path) -> io::Result<OwnedFd> {
+    let path = CString::new(pin.as_os_str().as_bytes())?;
+    let get = ObjectGet {
+        pathname: path.as_ptr() as u64,
+        bpf_fd: 0,
+        file_flags: 0,
+    };
+    // SAFETY: the kernel reads a C string at the address, which lives through the call.
+    let fd = unsafe { bpf(BPF_OBJ_GET, &get) }?;
+    // SAFETY: the call above has opened it, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Takes a link off its interface.
+pub(super) fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
+    let detach = LinkDetach {
+        link_fd: link.as_raw_fd().cast_unsigned(),
+    };
+    // SAFETY: the command reads a descriptor and no address.
+    unsafe { bpf(BPF_LINK_DETACH, &detach) }.map(drop)
+}
+
+/// The first word of an array's first value, which is of this size: aya reads only values whose
+/// layout it is told. `None` if the value is shorter.
+pub(super) fn first_word(map: BorrowedFd<'_>, value_size: u32) -> io::Result<Option<u32>> {
+    let key = 0_u32;
+    let mut value = vec![0_u8; value_size as usize];
+    let lookup = Lookup {
+        map_fd: map.as_raw_fd().cast_unsigned(),
+        padding: 0,
+        key: (&raw const key) as u64,
+        value: value.as_mut_ptr() as u64,
+        flags: 0,
+    };
+    // SAFETY: the kernel reads the array's key, four octets, and writes a value of this map's size,
+    // which the caller knows, into a buffer as long; both live through the call.
+    unsafe { bpf(BPF_MAP_LOOKUP_ELEM, &lookup) }?;
+    Ok(value.first_chunk().map(|word| u32::from_ne_bytes(*word)))
+}
+
+/// The call.
+///
+/// # Safety
+///
+/// The attributes are those that the command reads, and the addresses in them are good for what the
+/// command reads or writes there.
+unsafe fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<libc::c_int> {
+    // SAFETY: the kernel reads this many octets at this address; what it does by them is the
+    // caller's promise.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            &raw const *attributes,
+            size_of::<T>(),
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(result as libc::c_int)
+}

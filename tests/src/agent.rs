@@ -22,6 +22,9 @@ use crate::{
 /// Where the agent looks for its configuration.
 pub const CONFIG: &str = "/etc/dns-lb/dns-lb.toml";
 
+/// How long everything may take to come up on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
 /// How long the agent may take to end when asked to.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
@@ -276,6 +279,14 @@ impl Agent {
     /// It does not run, or does not end within 5 s.
     pub fn terminate(&mut self) -> Result<ExitStatus> {
         self.take()?.terminate(STOP_LIMIT)
+    }
+
+    /// Its process id.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn pid(&self) -> Result<u32> {
+        Ok(self.process()?.pid())
     }
 
     /// Sends it a signal.

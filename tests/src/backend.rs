@@ -32,6 +32,9 @@ pub struct Backend {
     pub address: Ipv4Addr,
     /// Its IPv6 address, in a lab that has IPv6.
     pub address_v6: Option<Ipv6Addr>,
+    /// More addresses that its server answers on. Whoever sets them, before the server is started,
+    /// gives them to the host.
+    pub further_addresses: Vec<IpAddr>,
     /// Its MAC address, as text.
     pub mac: String,
     /// The host.
@@ -51,12 +54,14 @@ impl Backend {
         }
     }
 
-    /// The addresses that its server answers on: its own and the VIP, of each family that the lab has.
+    /// The addresses that its server answers on: its own and the VIP, of each family that the lab has,
+    /// and more if it has been given more.
     fn addresses(&self) -> Vec<IpAddr> {
         let mut addresses = vec![self.address.into(), VIP.into()];
         if let Some(address) = self.address_v6 {
             addresses.extend([address.into(), IpAddr::from(VIP_V6)]);
         }
+        addresses.extend(&self.further_addresses);
         addresses
     }
 

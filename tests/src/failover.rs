@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Result, ensure};
 
 use crate::{
-    agent::Agent,
+    agent::{Agent, PATIENCE},
     backend::Backend,
     death::Death,
     lab::{Lab, VIP},
@@ -17,9 +17,6 @@ use crate::{
 
 /// How long the load runs before the death, and after all is well again.
 const CALM: Duration = Duration::from_secs(1);
-
-/// How long the agent may take for what it has to find out.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How one server's death and return went.
 #[derive(Clone, Debug)]

@@ -13,6 +13,7 @@ pub mod dns;
 pub mod failover;
 pub mod lab;
 pub mod load;
+pub mod machine;
 mod mounts;
 mod network;
 pub mod node;

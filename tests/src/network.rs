@@ -119,6 +119,7 @@ impl Network {
             name,
             address: interface.address,
             address_v6: interface.address_v6,
+            further_addresses: Vec::new(),
             mac: interface.mac,
             node,
             software: host.software,

@@ -1,16 +1,111 @@
-//! `cargo xtask bench`: builds the programs that ours is measured against, and runs the benchmark.
+//! `cargo xtask bench`: builds what is to be measured and what it is measured against, and runs the
+//! benchmarks.
 
-use std::env::consts;
+use std::{
+    env::consts,
+    ffi::OsString,
+    process::{Command, Stdio},
+};
 
-use anyhow::anyhow;
+use anyhow::{Context as _, anyhow, ensure};
+use clap::ValueEnum;
+use serde_json::Value;
 
 use crate::{
+    binary,
     check::{endian, program_target_dir},
     process::{cargo, run_visibly},
     toolchain::{self, Toolchain},
 };
 
-pub(crate) fn run(json: bool, quick: bool) -> anyhow::Result<()> {
+/// Measure what packets, the agent and a server's death cost; needs root
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// What is measured; all of it, if nothing is named
+    #[arg(value_name = "SUITE")]
+    suites: Vec<Suite>,
+    /// Print one document, with the record of each suite under its name
+    #[arg(long)]
+    json: bool,
+    /// As short as can be: to see that it works, not how fast
+    #[arg(long)]
+    quick: bool,
+}
+
+/// What is measured together.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Suite {
+    /// What a packet costs: ours, the floor and the bare program in one run
+    Packet,
+    /// What the agent costs with 1,000 backends: CPU, memory, probes that are late
+    Agent,
+    /// How long queries go to a dead server, for each way to die
+    Failover,
+}
+
+impl Suite {
+    /// The benchmark's target.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Packet => "packet",
+            Self::Agent => "agent",
+            Self::Failover => "failover",
+        }
+    }
+
+    /// Builds what the benchmark needs, and returns where it is: a variable for the benchmark.
+    fn build(self) -> anyhow::Result<(&'static str, OsString)> {
+        Ok(match self {
+            Self::Packet => ("DNS_LB_FLOOR", build_floor()?),
+            Self::Agent | Self::Failover => ("DNS_LB_BINARY", binary::build()?.into()),
+        })
+    }
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let suites = match &args.suites[..] {
+        [] => Suite::value_variants(),
+        named => named,
+    };
+    let mut records = serde_json::Map::new();
+    for &suite in suites {
+        let (variable, path) = suite.build()?;
+        let mut bench = cargo();
+        bench
+            .args(["bench", "--quiet", "--package", "dns-lb-tests"])
+            .args(["--bench", suite.name(), "--"])
+            .args(args.json.then_some("--json"))
+            .args(args.quick.then_some("--quick"))
+            .env(variable, path);
+        if args.json {
+            records.insert(suite.name().to_owned(), record(&mut bench)?);
+        } else {
+            println!("\n# {}\n", suite.name());
+            run_visibly(&mut bench)?;
+        }
+    }
+    if args.json {
+        println!("{:#}", Value::from(records));
+    }
+    Ok(())
+}
+
+/// Runs a benchmark to its end, and reads what it prints.
+fn record(bench: &mut Command) -> anyhow::Result<Value> {
+    let output = bench
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo bench")?;
+    ensure!(
+        output.status.success(),
+        "cargo bench failed ({})",
+        output.status
+    );
+    serde_json::from_slice(&output.stdout).context("the benchmark prints no document")
+}
+
+/// Builds the programs that ours is measured against.
+fn build_floor() -> anyhow::Result<OsString> {
     let toolchain =
         Toolchain::find().map_err(|missing| anyhow!("{missing}; run `cargo xtask setup`"))?;
     let target_dir = program_target_dir();
@@ -23,19 +118,5 @@ pub(crate) fn run(json: bool, quick: bool) -> anyhow::Result<()> {
     let floor = target_dir
         .join(toolchain::triple(endian()))
         .join("release/dns-lb-floor");
-    run_visibly(
-        cargo()
-            .args([
-                "bench",
-                "--quiet",
-                "--package",
-                "dns-lb-tests",
-                "--bench",
-                "packet",
-                "--",
-            ])
-            .args(json.then_some("--json"))
-            .args(quick.then_some("--quick"))
-            .env("DNS_LB_FLOOR", std::path::absolute(floor)?),
-    )
+    Ok(std::path::absolute(floor)?.into())
 }

@@ -1,6 +1,7 @@
 //! dns-lb's chores, as `cargo xtask <chore>`.
 
 mod bench;
+mod binary;
 mod check;
 mod demo;
 mod fuzz;
@@ -30,15 +31,7 @@ enum Chore {
     /// A mail relay of the demo: a process of its own, since a resolver's state is a process's
     #[command(hide = true)]
     MailRelay,
-    /// Measure what a packet costs: ours, the floor and the bare program in one run; needs root
-    Bench {
-        /// Print the record as JSON
-        #[arg(long)]
-        json: bool,
-        /// A few rounds only: to see that it works, not how fast
-        #[arg(long)]
-        quick: bool,
-    },
+    Bench(bench::Args),
     /// Look for frames that the program, compiled for the host, does not do right by
     Fuzz {
         /// How long
@@ -56,6 +49,9 @@ enum Chore {
         /// Leave out the tests that need root and a kernel
         #[arg(long)]
         host_only: bool,
+        /// Five times as many queries in the tests that must lose none
+        #[arg(long)]
+        soak: bool,
         /// Passed on to the test binaries, after `--`
         #[arg(last = true)]
         arguments: Vec<String>,
@@ -83,16 +79,17 @@ fn run(chore: Chore) -> anyhow::Result<ExitCode> {
             demo::run(&args).map(|()| ExitCode::SUCCESS)
         }
         Chore::MailRelay => dns_lb_tests::relay::run_child().map(|()| ExitCode::SUCCESS),
-        Chore::Bench { json, quick } => {
+        Chore::Bench(args) => {
             setup::ensure()?;
-            bench::run(json, quick).map(|()| ExitCode::SUCCESS)
+            bench::run(&args).map(|()| ExitCode::SUCCESS)
         }
         Chore::Fuzz { seconds, target } => fuzz::run(&target, seconds).map(|()| ExitCode::SUCCESS),
         Chore::Kernel(args) => kernel::run(&args),
         Chore::Check => check::run().map(|()| ExitCode::SUCCESS),
         Chore::Test {
             host_only,
+            soak,
             arguments,
-        } => test::run(host_only, &arguments),
+        } => test::run(host_only, soak, &arguments),
     }
 }

@@ -16,7 +16,10 @@ use crate::{
 /// The crate whose tests need root and a kernel.
 pub(crate) const KERNEL_TESTS: &str = "dns-lb-tests";
 
-pub(crate) fn run(host_only: bool, arguments: &[String]) -> anyhow::Result<ExitCode> {
+/// What tells the tests that `--soak` was given.
+const SOAK: &str = "DNS_LB_SOAK";
+
+pub(crate) fn run(host_only: bool, soak: bool, arguments: &[String]) -> anyhow::Result<ExitCode> {
     if !host_only {
         if !is_root() {
             bail!(
@@ -27,10 +30,10 @@ pub(crate) fn run(host_only: bool, arguments: &[String]) -> anyhow::Result<ExitC
         setup::ensure()?;
     }
 
-    let mut total = cargo_test(&["--workspace", "--exclude", KERNEL_TESTS], arguments)?;
+    let mut total = cargo_test(&["--workspace", "--exclude", KERNEL_TESTS], soak, arguments)?;
     let mut complete = true;
     if !host_only {
-        let kernel = cargo_test(&["--package", KERNEL_TESTS], arguments)?;
+        let kernel = cargo_test(&["--package", KERNEL_TESTS], soak, arguments)?;
         if kernel.passed == 0 {
             eprintln!("error: no kernel or lab test ran");
             complete = false;
@@ -78,12 +81,13 @@ impl AddAssign for Count {
 }
 
 /// Runs `cargo test`, passes its output on as it comes, and counts.
-fn cargo_test(packages: &[&str], arguments: &[String]) -> anyhow::Result<Count> {
+fn cargo_test(packages: &[&str], soak: bool, arguments: &[String]) -> anyhow::Result<Count> {
     let mut child = cargo()
         .args(["test", "--locked", "--no-fail-fast"])
         .args(packages)
         .arg("--")
         .args(arguments)
+        .envs(soak.then_some((SOAK, "1")))
         .stdout(Stdio::piped())
         .spawn()
         .context("cannot run cargo test")?;

@@ -1,7 +1,8 @@
 //! What was measured, beside what was to be reached.
 
-use std::{fmt::Write as _, fs};
+use std::fmt::Write as _;
 
+use dns_lb_tests::machine::{describe, met};
 use serde_json::{Value, json};
 
 use super::wire::Rates;
@@ -131,7 +132,7 @@ impl Report {
     pub(crate) fn text(&self) -> String {
         let mut text = format!(
             "{}\nns a packet: median [quartiles] of {} rounds of {} runs, programs in turn\n\n",
-            machine().join("\n"),
+            describe().join("\n"),
             self.rounds,
             self.repeat
         );
@@ -205,7 +206,7 @@ impl Report {
             })
         });
         let document = json!({
-            "machine": machine(),
+            "machine": describe(),
             "rounds": self.rounds,
             "repeat": self.repeat,
             "rows": rows.collect::<Vec<Value>>(),
@@ -219,26 +220,4 @@ impl Report {
         });
         format!("{document:#}\n")
     }
-}
-
-fn met(yes: bool) -> &'static str {
-    if yes { "met" } else { "MISSED" }
-}
-
-/// Processor and kernel, as they name themselves.
-fn machine() -> Vec<String> {
-    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let names = cpus
-        .lines()
-        .filter_map(|line| line.strip_prefix("model name"));
-    let name = names.clone().next().unwrap_or(": unknown processor");
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    vec![
-        format!(
-            "{} × {}",
-            names.count(),
-            name.trim_start_matches([' ', '\t', ':'])
-        ),
-        format!("Linux {}", kernel.trim()),
-    ]
 }

@@ -1,6 +1,5 @@
 //! `cargo xtask demo`: a DNS server dies while queries flow, and what that costs. About a minute.
 
-mod binary;
 mod figures;
 mod look_around;
 mod screen;
@@ -15,7 +14,7 @@ use std::{
 use anyhow::{Result, bail, ensure};
 use clap::Args as ClapArgs;
 
-use crate::setup;
+use crate::{binary, setup};
 
 use self::{
     screen::Screen,
@@ -57,7 +56,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "the demo makes network namespaces and loads an XDP program: run it as root"
     );
     let mut screen = Screen::new(args.json);
-    let binary = binary::build(&mut screen)?;
+    let binary = binary::build()?;
+    screen.step("the agent and its XDP program are built from source");
     let mut stage = Stage::set(&mut screen, &binary)?;
     let moments = play(&mut stage, &mut screen)?;
     let summary = Summary::new(&stage.end_load()?, &stage.relays, SERVERS.len(), &moments);

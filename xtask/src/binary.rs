@@ -5,7 +5,6 @@ use std::{path::PathBuf, process::Stdio};
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
-use super::screen::Screen;
 use crate::process;
 
 /// The part of cargo's messages that says where a binary is.
@@ -21,7 +20,7 @@ struct Target {
 }
 
 /// Builds the agent with its XDP program in release mode, and returns the binary.
-pub(super) fn build(screen: &mut Screen) -> Result<PathBuf> {
+pub(crate) fn build() -> Result<PathBuf> {
     let output = process::cargo()
         .args(["build", "--release", "--package", "dns-lb"])
         .args(["--message-format", "json-render-diagnostics"])
@@ -33,12 +32,10 @@ pub(super) fn build(screen: &mut Screen) -> Result<PathBuf> {
         "cargo build --package dns-lb failed"
     );
     // Messages of other kinds do not have these fields.
-    let binary = String::from_utf8_lossy(&output.stdout)
+    String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| serde_json::from_str::<Artifact>(line).ok())
         .filter(|artifact| artifact.target.name == "dns-lb")
         .find_map(|artifact| artifact.executable)
-        .context("cargo does not say where it put dns-lb")?;
-    screen.step("the agent and its XDP program are built from source");
-    Ok(binary)
+        .context("cargo does not say where it put dns-lb")
 }

@@ -3,6 +3,7 @@
 //! Knows probes and thresholds. Knows no maps, no tables and no HTTP.
 
 mod checker;
+pub mod link;
 mod probe;
 mod state;
 

@@ -158,14 +158,17 @@ fn spawn_checkers(
                 .map(move |(place, backend)| {
                     let target = Target {
                         backend: knowledge.key(index, place),
-                        server: (backend.address, service.port).into(),
-                        initial: knowledge.of(index, place).health,
+                        address: backend.address,
+                        port: service.port,
+                        vips: service.vips.clone(),
+                        local: backend.local,
                     };
-                    (target, service.health.clone())
+                    let initial = knowledge.of(index, place).health;
+                    (target, initial, service.health.clone())
                 })
         });
     targets
-        .map(|(target, check)| Checker::spawn(target, check, reports.clone()))
+        .map(|(target, initial, check)| Checker::spawn(target, initial, check, reports.clone()))
         .collect()
 }
 

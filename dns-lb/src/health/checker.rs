@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -14,8 +13,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Health, Outcome, State, Transition, probe};
-use crate::config::HealthCheck;
+use super::{Extra, Health, Outcome, Prober, Reach, State, Target, Transition};
+use crate::config::{HealthCheck, ProbePath};
 
 /// Which backend a report is about: by names, since those outlive a reload.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,17 +29,6 @@ impl fmt::Display for BackendKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.service, self.backend)
     }
-}
-
-/// What is to be probed.
-#[derive(Clone, Debug)]
-pub struct Target {
-    /// Whose reports these will be.
-    pub backend: BackendKey,
-    /// Where the queries go: the backend's own address, and the service's port.
-    pub server: SocketAddr,
-    /// [`Health::Unknown`], or what an earlier run of the agent found out.
-    pub initial: Health,
 }
 
 /// One probe, and what follows from it.
@@ -92,22 +80,34 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// Starts to probe `target` with `check` and to report into `reports`. A full channel delays
-    /// the next probe, and that probe says so; a closed one ends the task.
+    /// Starts to probe `target` with `check` and to report into `reports`; `initial` is
+    /// [`Health::Unknown`], or what an earlier run of the agent found out. A full channel delays the
+    /// next probe, and that probe says so; a closed one ends the task.
     ///
     /// # Panics
     /// Outside a tokio runtime with network and time enabled.
     #[must_use]
-    pub fn spawn(target: Target, check: HealthCheck, reports: mpsc::Sender<Report>) -> Self {
-        let server = target.server;
-        let check = Arc::new(check);
+    pub fn spawn(
+        target: Target,
+        initial: Health,
+        check: HealthCheck,
+        reports: mpsc::Sender<Report>,
+    ) -> Self {
+        let backend = target.backend.clone();
+        // Nobody says yet where the backend is.
+        let path = ProbePath::Real;
+        let check = Arc::new(HealthCheck { path, ..check });
         let asked = Arc::clone(&check);
+        let shared = Arc::new((Prober::new(), target, Reach::default()));
         let task = tokio::spawn(async move {
             let probe_once = || {
-                let asked = Arc::clone(&asked);
-                async move { probe(server, &asked).await }
+                let (asked, shared) = (Arc::clone(&asked), Arc::clone(&shared));
+                async move {
+                    let (prober, target, reach) = &*shared;
+                    prober.probe(target, &asked, reach, Extra::default()).await
+                }
             };
-            run(target, &check, reports, probe_once).await;
+            run(backend, initial, &check, reports, probe_once).await;
         });
         Self { task }
     }
@@ -120,7 +120,8 @@ impl Drop for Checker {
 }
 
 async fn run<P, F>(
-    target: Target,
+    backend: BackendKey,
+    initial: Health,
     check: &HealthCheck,
     reports: mpsc::Sender<Report>,
     mut probe_once: P,
@@ -128,7 +129,7 @@ async fn run<P, F>(
     P: FnMut() -> F,
     F: Future<Output = Outcome>,
 {
-    let mut state = State::new(check, target.initial);
+    let mut state = State::new(check, initial);
     let mut due = Instant::now() + random_within(Duration::ZERO, check.fast_interval);
     loop {
         sleep_until(due).await;
@@ -140,7 +141,7 @@ async fn run<P, F>(
         let was_pending = state.is_pending();
         let transition = state.observe(outcome.passed());
         let report = Report {
-            backend: target.backend.clone(),
+            backend: backend.clone(),
             at,
             outcome,
             health: state.health(),

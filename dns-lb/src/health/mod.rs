@@ -11,8 +11,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use checker::{BackendKey, Checker, Report, Target};
-pub use probe::{Expected, Ignored, Operation, Outcome, Reply, judge_reply, probe};
+pub use checker::{BackendKey, Checker, Report};
+pub use probe::{
+    Answer, Ending, Expected, Extra, Ignored, LinkReach, Operation, Outcome, OwnFault, Prober,
+    Reach, Reply, Shortfall, Target, Unreachable, judge,
+};
 pub use state::{State, Transition};
 
 /// What the probes say of a backend. What the operator wants of it is another matter.

@@ -7,7 +7,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::health::testing::check;
+use crate::health::{Ending, testing::check};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
@@ -18,24 +18,18 @@ fn key() -> BackendKey {
     }
 }
 
-fn target(initial: Health) -> Target {
-    Target {
-        backend: key(),
-        server: "127.0.0.1:53".parse().unwrap(),
-        initial,
-    }
-}
-
 fn pass() -> Outcome {
-    Outcome::Answered {
-        code: ResponseCode::NoError,
-        accepted: true,
-        rtt: MILLISECOND,
-    }
+    let code = ResponseCode::NoError;
+    let rtt = MILLISECOND;
+    Ending::Passed { code, rtt }.into()
 }
 
 fn silence() -> Outcome {
-    Outcome::TimedOut { ignored: None }
+    let ending = Ending::TimedOut {
+        vip: None,
+        ignored: None,
+    };
+    ending.into()
 }
 
 /// Runs a checker on the paused clock against a script of (duration of the probe, outcome), and
@@ -67,7 +61,7 @@ async fn play(
     let check = check();
     let mut reports = Vec::new();
     tokio::select! {
-        () = run(target(initial), &check, sender, probe_once) => unreachable!("the channel is open"),
+        () = run(key(), initial, &check, sender, probe_once) => unreachable!("the channel is open"),
         () = async {
             while reports.len() < probes {
                 reports.push(receiver.recv().await.unwrap());
@@ -115,7 +109,7 @@ async fn probes_of_a_settled_backend_keep_the_interval() {
 /// The table in the documentation of [`Checker`]: the server dies just after it has answered.
 #[tokio::test(start_paused = true)]
 async fn detection_takes_as_long_as_documented() {
-    let refused = || Outcome::PortRefused { rtt: MILLISECOND };
+    let refused = || Ending::Refused { rtt: MILLISECOND }.into();
     for (probe_takes, outcome, at_most) in [
         (MILLISECOND, refused as fn() -> Outcome, 310),
         (check().timeout, silence, 760),
@@ -155,7 +149,7 @@ async fn a_long_probe_delays_the_next_and_makes_no_burst() {
 async fn a_reader_who_stalls_holds_the_probes_and_their_lateness_is_told() {
     let (sender, mut receiver) = mpsc::channel(1);
     let check = check();
-    let probing = run(target(Health::Up), &check, sender, || async { pass() });
+    let probing = run(key(), Health::Up, &check, sender, || async { pass() });
     let reading = async {
         let stall = 10 * check.interval;
         sleep(stall).await;
@@ -186,19 +180,23 @@ async fn the_task_ends_when_nobody_listens() {
     let (sender, receiver) = mpsc::channel(1);
     drop(receiver);
     let check = check();
-    let probing = run(target(Health::Unknown), &check, sender, || async { pass() });
+    let probing = run(key(), Health::Unknown, &check, sender, || async { pass() });
     timeout(Duration::from_secs(60), probing).await.unwrap();
 }
 
 #[tokio::test]
 async fn probes_until_dropped() {
     let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = server.local_addr().unwrap();
     let target = Target {
-        server: server.local_addr().unwrap(),
-        ..target(Health::Unknown)
+        backend: key(),
+        address: address.ip(),
+        port: address.port(),
+        vips: vec!["192.0.2.1".parse().unwrap()],
+        local: false,
     };
     let (sender, mut receiver) = mpsc::channel(1);
-    let checker = Checker::spawn(target, check(), sender);
+    let checker = Checker::spawn(target, Health::Unknown, check(), sender);
     // The query itself, sent back: a probe that fails by time-out.
     let mut buffer = [0; 512];
     let (length, client) = server.recv_from(&mut buffer).await.unwrap();

@@ -11,6 +11,7 @@ mod reply;
 mod round;
 mod serials;
 mod socket;
+mod ways;
 
 use std::{net::IpAddr, sync::Arc};
 

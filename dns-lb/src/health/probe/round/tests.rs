@@ -1,5 +1,11 @@
-use super::*;
+use std::net::IpAddr;
+
+use super::{
+    super::{LinkReach, ways::source},
+    *,
+};
 use crate::{
+    config::ProbePath,
     health::{
         BackendKey,
         link::{LinkError, Operation},

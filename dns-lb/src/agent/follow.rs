@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
-use super::{Check, Running, reach::reach, start};
+use super::{
+    Check, Running,
+    reach::{peers, reach},
+    start,
+};
 use crate::{health::Target, neighbor::Neighbors};
 
 impl Running {
@@ -47,8 +51,7 @@ impl Running {
     /// goes on so.
     pub(super) fn follow_configuration(&mut self) {
         self.watcher.watch(start::wanted(&self.config));
-        let vips = start::vips(&self.config);
-        let neighbors = self.neighbors.borrow();
+        self.peers.clear();
         let mut before = std::mem::take(&mut self.checks);
         for (index, service) in self.config.services.iter().enumerate() {
             let check = Arc::new(service.health.clone());
@@ -61,32 +64,37 @@ impl Running {
                     vips: service.vips.clone(),
                     local: backend.local,
                 };
-                let reach = reach(state, &neighbors, &vips);
                 let running = before.remove(&state.key);
                 let running = running.filter(|old| old.target == target && old.check == check);
                 let next = running.unwrap_or_else(|| Check {
-                    checker: self.checkers.spawn(
-                        target.clone(),
-                        Arc::clone(&check),
-                        reach.clone(),
-                        state.health,
-                    ),
+                    checker: self
+                        .checkers
+                        .spawn(target.clone(), Arc::clone(&check), state.health),
                     target,
                     check: Arc::clone(&check),
                 });
-                next.checker.reach(reach);
                 self.checks.insert(state.key.clone(), next);
             }
         }
+        self.follow_neighbors();
     }
 
     /// Tells the checkers where their backends are now.
-    pub(super) fn follow_neighbors(&self) {
+    pub(super) fn follow_neighbors(&mut self) {
         let vips = start::vips(&self.config);
         let neighbors = self.neighbors.borrow();
-        for state in self.knowledge.states() {
-            if let Some(check) = self.checks.get(&state.key) {
-                check.checker.reach(reach(state, &neighbors, &vips));
+        for (index, states) in self.knowledge.services().enumerate() {
+            let mut peers = peers(states);
+            // One that is the same is found to be so at a glance.
+            match self.peers.get(index) {
+                Some(known) if *known == peers => peers = Arc::clone(known),
+                Some(_) => self.peers[index] = Arc::clone(&peers),
+                None => self.peers.push(Arc::clone(&peers)),
+            }
+            for state in states {
+                if let Some(check) = self.checks.get(&state.key) {
+                    check.checker.reach(reach(state, &neighbors, &vips, &peers));
+                }
             }
         }
     }

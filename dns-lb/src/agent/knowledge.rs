@@ -192,9 +192,9 @@ impl Knowledge {
         &self.services[service][backend]
     }
 
-    /// All of them, in the order of the configuration.
-    pub(super) fn states(&self) -> impl Iterator<Item = &BackendState> {
-        self.services.iter().flatten()
+    /// All of them by service, in the order of the configuration.
+    pub(super) fn services(&self) -> impl Iterator<Item = &[BackendState]> {
+        self.services.iter().map(Vec::as_slice)
     }
 
     /// The state of a backend by name.

@@ -25,7 +25,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use self::{applier::Applier, knowledge::Knowledge};
+use self::{applier::Applier, knowledge::Knowledge, reach::Peers};
 use crate::{
     admin::{Ledger, Store},
     api::{
@@ -205,6 +205,8 @@ struct Running {
     checkers: Checkers,
     /// Who is probed; dropped, and so stopped, with this.
     checks: BTreeMap<BackendKey, Check>,
+    /// Where the backends of each service are, as the checkers have been told.
+    peers: Vec<Peers>,
     /// What operators have set, and where it is kept.
     ledger: Ledger,
     store: Store,

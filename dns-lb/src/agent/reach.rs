@@ -3,17 +3,36 @@
 use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::Arc,
 };
 
 use super::knowledge::BackendState;
 use crate::{
     health::{LinkReach, Reach},
+    mac::MacAddress,
     neighbor::Neighbors,
 };
 
+/// MAC addresses and names of a service's backends.
+pub(super) type Peers = Arc<[(MacAddress, Arc<str>)]>;
+
+/// Where the backends of a service are.
+pub(super) fn peers<'s>(states: impl IntoIterator<Item = &'s BackendState>) -> Peers {
+    let located = states.into_iter().filter_map(|state| {
+        let location = state.location?;
+        Some((location.mac, Arc::clone(&state.key.backend)))
+    });
+    located.collect()
+}
+
 /// How a backend is reached now. `vips`: the addresses that clients are given, which no probe may
-/// come from.
-pub(super) fn reach(state: &BackendState, neighbors: &Neighbors, vips: &BTreeSet<IpAddr>) -> Reach {
+/// come from; `peers`: who of its service is where.
+pub(super) fn reach(
+    state: &BackendState,
+    neighbors: &Neighbors,
+    vips: &BTreeSet<IpAddr>,
+    peers: &Peers,
+) -> Reach {
     let link = state.location.and_then(|location| {
         let link = neighbors.links.get(&location.ifindex)?;
         Some(LinkReach {
@@ -27,8 +46,9 @@ pub(super) fn reach(state: &BackendState, neighbors: &Neighbors, vips: &BTreeSet
     Reach {
         link,
         unresolved: state.unresolved.as_ref().map(ToString::to_string),
-        lost: state.is_lost,
+        is_lost: state.is_lost,
         own_fault: state.own_fault(),
+        peers: Arc::clone(peers),
     }
 }
 

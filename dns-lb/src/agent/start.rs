@@ -84,6 +84,7 @@ impl Running {
             failed_open: vec![false; config.services.len()],
             checkers,
             checks: BTreeMap::new(),
+            peers: Vec::new(),
             ledger,
             store,
             warming_due: None,

@@ -14,7 +14,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Extra, Health, Outcome, Prober, Reach, State, Target, Transition};
+use super::{Ending, Extra, Health, Outcome, Prober, Reach, State, Target, Transition};
 use crate::config::HealthCheck;
 
 /// Probes on their way at once, of all backends: a bound on sockets, which even 1,000 silent backends
@@ -26,6 +26,8 @@ pub const LATE: Duration = Duration::from_millis(20);
 /// Every so many probes it is looked whether answers go to clients, and not back to the MAC address
 /// that the query came from.
 const RETURN_CHECK_EVERY: u32 = 8;
+/// The same where nothing was heard: a switch may drop frames from a MAC address that it does not know.
+const RETURN_CHECK_EVERY_IF_SILENT: u32 = 240;
 /// How often a server is asked who it is.
 const IDENTITY_EVERY: Duration = Duration::from_secs(60);
 
@@ -121,19 +123,14 @@ impl Checkers {
         }
     }
 
-    /// Starts to probe `target` with `check`, from the verdict `initial` on.
+    /// Starts to probe `target` with `check`, from the verdict `initial` on. Where the backend is, it
+    /// has to be [told](Checker::reach).
     ///
     /// # Panics
     /// Outside a tokio runtime with network and time enabled.
     #[must_use]
-    pub fn spawn(
-        &self,
-        target: Target,
-        check: Arc<HealthCheck>,
-        reach: Reach,
-        initial: Health,
-    ) -> Checker {
-        let reached = Arc::new(reach);
+    pub fn spawn(&self, target: Target, check: Arc<HealthCheck>, initial: Health) -> Checker {
+        let reached = Arc::new(Reach::default());
         let (reach, follows) = watch::channel(Arc::clone(&reached));
         let schedule = Schedule {
             backend: target.backend.clone(),
@@ -231,7 +228,8 @@ impl Schedule {
             let begun = Instant::now();
             let at = SystemTime::now();
             let reached = Arc::clone(&self.reached);
-            let mut probing = pin!(probe_once(reached, side.next(begun)));
+            let extra = side.next(begun);
+            let mut probing = pin!(probe_once(reached, extra));
             let outcome = loop {
                 tokio::select! {
                     outcome = &mut probing => break Some(outcome),
@@ -250,7 +248,7 @@ impl Schedule {
                 continue;
             };
 
-            side.learn(&outcome);
+            let outcome = side.learn(extra, outcome);
             let was_pending = self.state.is_pending();
             let transition = match outcome.is_own_fault() {
                 true => None,
@@ -281,9 +279,10 @@ impl Schedule {
         }
         let now = Arc::clone(&self.reach.borrow_and_update());
         let was = std::mem::replace(&mut self.reached, now);
-        if self.reached.is_lost() && !was.is_lost() {
+        if self.reached.is_lost && !was.is_lost {
             let transition = self.state.lose(Instant::now());
-            let outcome = Outcome::not_on_link(&self.reached);
+            let why = self.reached.unresolved.clone().unwrap_or_default().into();
+            let outcome = Ending::NotFound { why }.into();
             if !self
                 .report(SystemTime::now(), outcome, transition, None)
                 .await
@@ -325,15 +324,21 @@ impl Schedule {
 struct SideChecks {
     probes: u32,
     diagnose: bool,
+    /// Whether the last look at where answers go was met by silence, which costs a whole timeout.
+    is_silent: bool,
     /// Answers have been seen to go astray, and not yet to arrive again.
-    astray: bool,
+    is_astray: bool,
     identity_due: Option<Instant>,
 }
 
 impl SideChecks {
     /// For the next probe.
     fn next(&mut self, now: Instant) -> Extra {
-        let check_return = self.astray || self.probes.is_multiple_of(RETURN_CHECK_EVERY);
+        let every = match self.is_silent {
+            true => RETURN_CHECK_EVERY_IF_SILENT,
+            false => RETURN_CHECK_EVERY,
+        };
+        let check_return = self.is_astray || self.probes.is_multiple_of(every);
         let ask_identity = self.identity_due.is_none_or(|due| due <= now);
         if ask_identity {
             self.identity_due = Some(now + IDENTITY_EVERY);
@@ -342,19 +347,26 @@ impl SideChecks {
         Extra {
             diagnose: self.diagnose,
             check_return,
-            require_return: self.astray,
             ask_identity,
         }
     }
 
-    fn learn(&mut self, outcome: &Outcome) {
+    /// Takes in how the probe of this extra ended. What answers in vain passes no more until its answers
+    /// have been seen to arrive: silence proves nothing.
+    fn learn(&mut self, extra: Extra, outcome: Outcome) -> Outcome {
         self.diagnose = outcome.suggests_diagnosis();
-        if let Some(arrives) = outcome.return_path() {
-            self.astray = !arrives;
+        match outcome.return_path() {
+            Some(arrives) => (self.is_astray, self.is_silent) = (!arrives, false),
+            None => self.is_silent |= extra.check_return && outcome.passed(),
         }
         if !outcome.passed() {
             // Who comes up may be another.
             self.identity_due = None;
+            return outcome;
+        }
+        match (self.is_astray, outcome.rtt()) {
+            (true, Some(rtt)) => Ending::WrongMac { rtt }.into(),
+            _ => outcome,
         }
     }
 }

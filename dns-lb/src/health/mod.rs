@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 pub use checker::{BackendKey, Checker, Checkers, LATE, Report};
 pub use probe::{
-    Expected, Extra, Ignored, LinkReach, Operation, Outcome, Prober, Reach, Reply, Target,
-    judge_reply, probe,
+    Answer, Ending, Expected, Extra, Ignored, LinkReach, Operation, Outcome, OwnFault, Prober,
+    Reach, Reply, Shortfall, Target, Unreachable, judge,
 };
 pub use slow_start::Warmth;
 pub use state::{State, Transition};

@@ -7,7 +7,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::health::{LinkReach, testing::check};
+use crate::health::{LinkReach, OwnFault, testing::check};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
@@ -42,15 +42,19 @@ fn room() -> Semaphore {
 }
 
 fn pass() -> Outcome {
-    Outcome::Answered {
+    Ending::Passed {
         code: ResponseCode::NoError,
-        accepted: true,
         rtt: MILLISECOND,
     }
+    .into()
 }
 
 fn silence() -> Outcome {
-    Outcome::TimedOut { ignored: None }
+    Ending::TimedOut {
+        vip: None,
+        ignored: None,
+    }
+    .into()
 }
 
 /// Runs a checker on the paused clock against a script of (duration of the probe, outcome), and
@@ -132,7 +136,7 @@ async fn probes_of_a_settled_backend_keep_the_interval() {
 /// The table in the documentation of [`Checker`]: the server dies just after it has answered.
 #[tokio::test(start_paused = true)]
 async fn detection_takes_as_long_as_documented() {
-    let refused = || Outcome::PortRefused { rtt: MILLISECOND };
+    let refused = || Ending::Refused { rtt: MILLISECOND }.into();
     for (probe_takes, outcome, at_most) in [
         (MILLISECOND, refused as fn() -> Outcome, 310),
         (check().timeout, silence, 760),
@@ -257,7 +261,7 @@ async fn the_kernels_word_does_not_wait_for_a_probe() {
 
         let lost = Instant::now();
         reach.send_replace(Arc::new(Reach {
-            lost: true,
+            is_lost: true,
             ..at(7)
         }));
         let report = reports.recv().await.unwrap();
@@ -273,10 +277,7 @@ async fn the_kernels_word_does_not_wait_for_a_probe() {
 
 #[tokio::test(start_paused = true)]
 async fn a_fault_of_this_host_freezes_the_verdict() {
-    let own_fault = || Outcome::OwnFault {
-        operation: crate::health::Operation::Send,
-        error: std::io::Error::from_raw_os_error(libc::ENETUNREACH),
-    };
+    let own_fault = || Ending::from(OwnFault::Host("no route to it".into())).into();
     let script = [
         (MILLISECOND, pass()),
         (MILLISECOND, silence()),
@@ -314,26 +315,59 @@ async fn without_room_for_a_probe_it_is_late_and_says_so() {
     );
 }
 
+/// A pass, of a probe that found out whether answers arrive.
+fn pass_with(return_path: Option<bool>) -> Outcome {
+    pass().returning(return_path)
+}
+
 #[test]
 fn what_is_looked_for_beside_follows_from_what_was_seen() {
     let now = Instant::now();
-    let mut side = SideChecks::default();
-    let extras: Vec<Extra> = (0..17)
-        .map(|_| {
-            let extra = side.next(now);
-            side.learn(&pass());
-            extra
-        })
-        .collect();
-    let checked = |extra: &Extra| extra.check_return;
-    assert_eq!(extras.iter().filter(|extra| checked(extra)).count(), 3);
+    let look = |return_path: Option<bool>| {
+        let mut side = SideChecks::default();
+        let extras: Vec<Extra> = (0..241)
+            .map(|_| {
+                let extra = side.next(now);
+                let seen = return_path.filter(|_| extra.check_return);
+                assert!(side.learn(extra, pass_with(seen)).passed());
+                extra
+            })
+            .collect();
+        let checked = extras.iter().filter(|extra| extra.check_return).count();
+        (extras, side, checked)
+    };
+    let (extras, mut side, checked) = look(Some(true));
+    assert_eq!(checked, 31);
     assert_eq!(extras.iter().filter(|extra| extra.ask_identity).count(), 1);
     assert!(side.next(now + IDENTITY_EVERY).ask_identity);
-    side.learn(&silence());
-    assert!(
-        side.next(now + IDENTITY_EVERY).ask_identity,
-        "it may be another"
-    );
+    let extra = side.next(now + IDENTITY_EVERY);
+    assert!(!extra.ask_identity);
+    side.learn(extra, silence());
+    let extra = side.next(now + IDENTITY_EVERY);
+    assert!(extra.ask_identity, "it may be another");
+
+    let (_, _, checked) = look(None);
+    assert_eq!(checked, 2, "silence costs a timeout each time");
+}
+
+#[test]
+fn answers_that_go_astray_fail_until_they_are_seen_to_arrive() {
+    let now = Instant::now();
+    let mut side = SideChecks::default();
+    let mut causes = Vec::new();
+    for seen in [Some(true), Some(false), None, None, Some(true), None] {
+        let extra = side.next(now);
+        causes.push(side.learn(extra, pass_with(seen)).cause());
+    }
+    let expected = [
+        "passed",
+        "wrong_mac",
+        "wrong_mac",
+        "wrong_mac",
+        "passed",
+        "passed",
+    ];
+    assert_eq!(causes, expected);
 }
 
 #[tokio::test]
@@ -350,7 +384,7 @@ async fn probes_until_dropped() {
     let (sender, mut receiver) = mpsc::channel(1);
     let check = Arc::new(crate::health::testing::check_with("path = \"real\""));
     let checkers = Checkers::new(sender);
-    let checker = checkers.spawn(target, check, Reach::default(), Health::Unknown);
+    let checker = checkers.spawn(target, check, Health::Unknown);
     drop(checkers);
     // The query itself, sent back: a probe that fails by time-out.
     let mut buffer = [0; 512];

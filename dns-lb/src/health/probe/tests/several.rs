@@ -1,0 +1,129 @@
+//! Several questions and ways, and the ways of a backend that is this very host.
+
+use super::*;
+
+const TWO: &str = "[[service.health.queries]]\nquery = \"a.test. A\"\n\
+                   [[service.health.queries]]\nquery = \"b.test. A\"";
+
+/// Answers the question for `a.test` well, and the other as given.
+fn answer(query: &[u8], other: Option<ResponseCode>) -> Vec<Vec<u8>> {
+    let name = Message::from_vec(query).unwrap().queries[0].name().clone();
+    match other {
+        _ if name.to_string() == "a.test." => vec![good_octets(query)],
+        Some(code) => vec![with_code(query, code)],
+        None => vec![],
+    }
+}
+
+#[tokio::test]
+async fn as_many_questions_as_wanted_must_pass() {
+    let one = format!("queries_to_pass = 1\n{TWO}");
+    let outcome = probe_server(&patient(TWO), |query| {
+        answer(query, Some(ResponseCode::NXDomain))
+    })
+    .await;
+    assert!(outcome.passed(), "{outcome}");
+    let outcome = probe_server(&patient(TWO), |query| {
+        answer(query, Some(ResponseCode::ServFail))
+    })
+    .await;
+    assert_eq!(outcome.to_string(), "SERVFAIL not accepted (b.test. A)");
+    let outcome = probe_server(&impatient(TWO), |query| answer(query, None)).await;
+    assert_eq!(outcome.to_string(), "timeout (b.test. A)");
+    // Does not wait for the other.
+    let outcome = probe_server(&patient(&one), |query| answer(query, None)).await;
+    assert_eq!(outcome.to_string(), "NOERROR");
+    assert!(outcome.rtt().unwrap() < patient("").timeout);
+    let outcome = probe_server(&patient(&one), |query| {
+        vec![with_code(query, ResponseCode::Refused)]
+    })
+    .await;
+    assert_eq!(outcome.cause(), "rcode");
+}
+
+/// A backend that is this very host, with these VIPs.
+fn local(server: SocketAddr, vips: &[&str]) -> Target {
+    Target {
+        vips: vips.iter().map(|vip| vip.parse().unwrap()).collect(),
+        local: true,
+        ..target(server)
+    }
+}
+
+#[tokio::test]
+async fn this_host_is_asked_on_the_vip_and_from_it() {
+    let check = HealthCheck {
+        path: crate::config::ProbePath::Vip,
+        ..patient("")
+    };
+    let socket = UdpSocket::bind("127.0.0.2:0").await.unwrap();
+    let target = local(socket.local_addr().unwrap(), &["127.0.0.2"]);
+    let serving = async {
+        let mut buffer = [0; 512];
+        let (length, client) = socket.recv_from(&mut buffer).await.unwrap();
+        let reply = good_octets(&buffer[..length]);
+        socket.send_to(&reply, client).await.unwrap();
+        client
+    };
+    let (outcome, client) = tokio::join!(probe_target(&target, &check), serving);
+    assert_eq!(outcome.to_string(), "NOERROR");
+    assert_eq!(client.ip().to_string(), "127.0.0.2");
+    drop(socket);
+
+    let server = Server::start("127.0.0.2:0", |query| vec![good_octets(query)]).await;
+    let target = local(server.address, &["127.0.0.2", "127.0.0.3"]);
+    let outcome = probe_target(&target, &check).await;
+    assert_eq!(outcome.to_string(), "port refused (127.0.0.3)");
+}
+
+#[tokio::test]
+async fn a_vip_that_this_host_lacks_is_the_backends_failure() {
+    let server = Server::start("127.0.0.1:0", |query| vec![good_octets(query)]).await;
+    let target = local(server.address, &["192.0.2.1"]);
+    for transport in ["udp", "tcp"] {
+        let settings = format!("transport = \"{transport}\"");
+        let check = HealthCheck {
+            path: crate::config::ProbePath::Vip,
+            ..impatient(&settings)
+        };
+        let outcome = probe_target(&target, &check).await;
+        assert_eq!(outcome.to_string(), "the VIP 192.0.2.1 is not on this host");
+        assert_eq!(outcome.cause(), "vip_missing");
+        assert!(!outcome.is_own_fault() && !outcome.suggests_diagnosis());
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_is_nowhere_is_not_asked() {
+    let check = HealthCheck {
+        path: crate::config::ProbePath::Vip,
+        ..patient("")
+    };
+    let target = target("127.0.0.1:53".parse().unwrap());
+    let probe_at = async |reach: Reach| {
+        let prober = Prober::new();
+        prober
+            .probe(&target, &check, &reach, Extra::default())
+            .await
+    };
+    let outcome = probe_at(Reach {
+        unresolved: Some("nobody on eth0 answers for it".to_owned()),
+        ..Reach::default()
+    })
+    .await;
+    assert_eq!(
+        outcome.to_string(),
+        "not found on the link: nobody on eth0 answers for it"
+    );
+    assert!(!outcome.is_own_fault());
+    assert_eq!(outcome.cause(), "not_found");
+    let outcome = probe_at(Reach::default()).await;
+    assert!(outcome.is_own_fault());
+    let outcome = probe_at(Reach {
+        own_fault: Some("eth0 is down".to_owned()),
+        ..Reach::default()
+    })
+    .await;
+    assert_eq!(outcome.to_string(), "eth0 is down");
+    assert!(outcome.is_own_fault());
+}

@@ -56,7 +56,7 @@ impl Backend {
 
     /// The addresses that its server answers on: its own and the VIP, of each family that the lab has,
     /// and more if it has been given more.
-    fn addresses(&self) -> Vec<IpAddr> {
+    pub(crate) fn addresses(&self) -> Vec<IpAddr> {
         let mut addresses = vec![self.address.into(), VIP.into()];
         if let Some(address) = self.address_v6 {
             addresses.extend([address.into(), IpAddr::from(VIP_V6)]);

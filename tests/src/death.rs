@@ -128,22 +128,25 @@ impl Doom {
             ))?,
             Death::VipMissing => backend.node.ip(&format!("addr del {VIP}/32 dev lo"))?,
             // As servers do that make their frames themselves of those of the queries (Knot's XDP
-            // mode, when it asks no route).
+            // mode, when it asks no route). A query is told by its id too, which follows the UDP
+            // header.
             Death::WrongMac => backend.node.nft(&format!(
                 "table {WRONG_MAC} {{
                     map askers {{
-                        typeof ip saddr . udp sport : ether saddr
+                        typeof ip saddr . udp sport . @th,64,16 : ether saddr
                         flags dynamic, timeout
                         timeout 2s
                         size 65536
                     }}
                     chain queries {{
                         type filter hook ingress device eth0 priority filter
-                        udp dport 53 update @askers {{ ip saddr . udp sport : ether saddr }}
+                        udp dport 53 \
+                            update @askers {{ ip saddr . udp sport . @th,64,16 : ether saddr }}
                     }}
                     chain replies {{
                         type filter hook egress device eth0 priority filter
-                        udp sport 53 ether daddr set ip daddr . udp dport map @askers
+                        udp sport 53 \
+                            ether daddr set ip daddr . udp dport . @th,64,16 map @askers
                     }}
                 }}"
             ))?,

@@ -83,13 +83,14 @@ impl Software {
 pub(crate) fn prepare_stand_in(
     node: &Node,
     identity: &str,
+    addresses: &[IpAddr],
     fault: Fault,
     port: u16,
 ) -> Result<Command> {
-    let zones = match fault {
-        // Of the root, so that every name is in it. There is no file of it.
-        Fault::Unloaded => vec![],
-        Fault::Wildcard => zones(identity).into(),
+    let (zones, addresses) = match fault {
+        // Its only zone is the root, so that every name is in it, and there is no file of that.
+        Fault::Unloaded => (vec![], addresses),
+        Fault::Wildcard => (zones(identity).into(), &[][..]),
     };
     for zone in &zones {
         node.write(
@@ -97,7 +98,8 @@ pub(crate) fn prepare_stand_in(
             &zone.file(),
         )?;
     }
-    let mut config = nsd_config(STAND_IN_HOME, &format!("  port: {port}\n"), &zones);
+    let listen = lines("ip-address", addresses) + &format!("  port: {port}\n");
+    let mut config = nsd_config(STAND_IN_HOME, &listen, &zones);
     if fault == Fault::Unloaded {
         config += "zone:\n  name: .\n  zonefile: missing.zone\n";
     }

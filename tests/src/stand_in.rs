@@ -39,7 +39,8 @@ impl StandIn {
     /// NSD is not installed or does not come up, or a stand-in runs on the host already.
     pub fn start(backend: &Backend, fault: Fault) -> Result<Self> {
         let node = backend.node.clone();
-        let command = software::prepare_stand_in(&node, &backend.identity(), fault, PORT)?;
+        let (identity, addresses) = (backend.identity(), backend.addresses());
+        let command = software::prepare_stand_in(&node, &identity, &addresses, fault, PORT)?;
         let mut server = node.spawn("stand-in", command, Stdout::Log)?;
         backend.wait_until_bound(&mut server, PORT)?;
         Ok(Self {

@@ -21,7 +21,8 @@ fn dies(death: Death, limit: Duration) {
         agent::configuration(&["eth0"], "hash", backends)
     });
     let cost = failover(&mut stage.lab, &mut stage.agent, 0, death, LOUD).expect("a failover");
-    println!("{death}: {cost:?}");
+    let cost_and_log = format!("{death}: {cost:?}\n{}", stage.agent.log());
+    println!("{cost_and_log}");
     assert!(
         cost.lost > 0,
         "a server died and nothing was lost: was it in use?"

@@ -9,6 +9,8 @@ mod follow;
 mod knowledge;
 mod reach;
 mod reload;
+#[cfg(test)]
+mod simulation;
 mod start;
 mod status;
 

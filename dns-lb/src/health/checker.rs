@@ -130,36 +130,57 @@ impl Checkers {
     /// Outside a tokio runtime with network and time enabled.
     #[must_use]
     pub fn spawn(&self, target: Target, check: Arc<HealthCheck>, initial: Health) -> Checker {
+        let backend = target.backend.clone();
+        let asked = Arc::clone(&check);
+        let source = Arc::new(Source {
+            prober: self.prober.clone(),
+            target,
+        });
+        let probe_once = move |reach: Arc<Reach>, extra| {
+            let (source, check) = (Arc::clone(&source), Arc::clone(&asked));
+            async move {
+                let Source { prober, target } = &*source;
+                prober.probe(target, &check, &reach, extra).await
+            }
+        };
+        self.spawn_with(backend, check, initial, probe_once)
+    }
+
+    /// The same with another way to probe.
+    pub(crate) fn spawn_with<F: Future<Output = Outcome> + Send>(
+        &self,
+        backend: BackendKey,
+        check: Arc<HealthCheck>,
+        initial: Health,
+        probe_once: impl FnMut(Arc<Reach>, Extra) -> F + Send + 'static,
+    ) -> Checker {
         let reached = Arc::new(Reach::default());
         let (reach, follows) = watch::channel(Arc::clone(&reached));
         let schedule = Schedule {
-            backend: target.backend.clone(),
+            backend,
             state: State::new(&check, initial),
             reach: follows,
             reached,
             reports: self.reports.clone(),
         };
-        let Self {
-            prober, in_flight, ..
-        } = self.clone();
+        let in_flight = Arc::clone(&self.in_flight);
         let task = tokio::spawn(async move {
-            let _forgets = ForgetsOnDrop(&prober, &target);
-            let probe_once = |reach: Arc<Reach>, extra| {
-                let (prober, target, check) = (&prober, &target, &check);
-                async move { prober.probe(target, check, &reach, extra).await }
-            };
             schedule.run(&check, &in_flight, probe_once).await;
         });
         Checker { task, reach }
     }
 }
 
-/// What a backend has said of its zones counts for the others as long as it is probed.
-struct ForgetsOnDrop<'p>(&'p Prober, &'p Target);
+/// Who is asked, and by whom.
+struct Source {
+    prober: Prober,
+    target: Target,
+}
 
-impl Drop for ForgetsOnDrop<'_> {
+/// What a backend has said of its zones counts for the others as long as it is probed.
+impl Drop for Source {
     fn drop(&mut self) {
-        self.0.forget(&self.1.backend);
+        self.prober.forget(&self.target.backend);
     }
 }
 

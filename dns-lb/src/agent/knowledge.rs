@@ -46,6 +46,8 @@ pub(super) struct BackendState {
     pub(super) location: Option<Location>,
     /// Why there is no location, or none that is fresh.
     pub(super) unresolved: Option<Unresolved>,
+    /// Whether it has ever been found on the link.
+    was_found: bool,
     /// Whether the kernel has asked for it in vain since it was last found.
     pub(super) is_lost: bool,
 }
@@ -84,6 +86,7 @@ impl BackendState {
             identity: None,
             location: None,
             unresolved: None,
+            was_found: false,
             is_lost: false,
         }
     }
@@ -108,7 +111,8 @@ impl BackendState {
         let unresolved = self.unresolved.as_ref()?;
         let is_own = match unresolved {
             Unresolved::InterfaceDown { .. } | Unresolved::InterfaceGone { .. } => true,
-            unresolved => unresolved.is_own_loss() && self.location.is_some(),
+            // The routes of an interface go with it.
+            unresolved => unresolved.is_own_loss() && self.was_found,
         };
         is_own.then(|| format!("this host's own link or address is gone: {unresolved}"))
     }
@@ -295,6 +299,7 @@ impl Knowledge {
                 }
                 changed = true;
             }
+            state.was_found |= state.location.is_some() || location.is_some();
             state.location = location;
             state.unresolved = unresolved;
         }

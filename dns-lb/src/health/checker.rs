@@ -312,8 +312,9 @@ impl Schedule {
             }
         }
         let is_moved = self.reached.link != was.link;
+        let is_found = was.is_lost && !self.reached.is_lost;
         let is_mended = was.own_fault.is_some() && self.reached.own_fault.is_none();
-        match is_moved || is_mended {
+        match is_moved || is_found || is_mended {
             true => Followed::Moved,
             false => Followed::Same,
         }

@@ -80,9 +80,12 @@ pub struct BackendStatus {
     pub weight: u16,
     /// Why it cannot be found on the link.
     pub unresolved: Option<String>,
+    /// Since when its health is what it is, as text.
+    pub since: String,
     /// Why it is down.
-    #[serde(default)]
     pub reason: Option<String>,
+    /// Why nothing can be found out about it.
+    pub frozen: Option<String>,
     /// The newest probe.
     pub last_probe: Option<ProbeStatus>,
 }

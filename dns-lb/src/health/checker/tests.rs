@@ -268,6 +268,13 @@ async fn the_kernels_word_does_not_wait_for_a_probe() {
         assert_eq!((report.health, report.probed), (Health::Down, false));
         assert_eq!(report.transition.unwrap().to, Health::Down);
         assert_eq!(lost.elapsed(), Duration::ZERO);
+
+        let found = Instant::now();
+        reach.send_replace(Arc::new(at(7)));
+        let report = reports.recv().await.unwrap();
+        assert!(report.probed);
+        let began = asked.take()[0].0;
+        assert!(began - found < 5 * MILLISECOND);
     };
     tokio::select! {
         () = probing => unreachable!("the channel is open"),

@@ -107,6 +107,7 @@ fn measure(binary: &Path, services: u16, time: Duration) -> Result<Row> {
         most_resident_mb: memory(pid, "VmHWM")?,
         latest_ms: ended.latest_us as f64 / 1e3,
         late: ended.late,
+        late_meanwhile: ended.late - started.late,
         probes_per_second: (ended.total - started.total) as f64 / time.as_secs_f64(),
     })
 }

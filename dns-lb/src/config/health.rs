@@ -37,6 +37,9 @@ pub struct HealthCheck {
     pub path: ProbePath,
     /// How a server is asked who it is, for the status.
     pub identity: Option<IdentityQuery>,
+    /// Whether it is looked, through the VIP, if answers go to clients and not back to the MAC address
+    /// that a query came from. For that a query now and then has a MAC address that nobody has.
+    pub check_return: bool,
     /// Between probes of a backend whose state is settled; 10 ms to 1 h.
     pub interval: Duration,
     /// Between probes while a verdict is pending; 10 ms to `interval`.
@@ -222,6 +225,7 @@ pub(super) fn read(mut table: Table<'_, '_>, only_tcp: bool) -> Option<HealthChe
     let transport = table.optional("transport", default_transport, Value::choice);
     let path = table.optional("path", defaults::PATH, Value::choice);
     let identity = table.optional("identity", None, Value::choice);
+    let check_return = table.optional("check_return", defaults::CHECK_RETURN, Value::boolean);
     let interval = table.optional("interval", defaults::INTERVAL, |value| {
         scalar::duration(value, INTERVAL)
     });
@@ -250,6 +254,7 @@ pub(super) fn read(mut table: Table<'_, '_>, only_tcp: bool) -> Option<HealthChe
         transport: transport?,
         path: path?,
         identity: identity?,
+        check_return: check_return?,
         interval: interval?,
         fast_interval: fast_interval?,
         down_interval: down_interval?,

@@ -3,7 +3,10 @@
 use std::{
     fmt,
     pin::pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -51,6 +54,9 @@ impl fmt::Display for BackendKey {
 pub struct Report {
     /// Who was probed.
     pub backend: BackendKey,
+    /// Whose report it is: [`Checker::id`]. One that waited while another checker took over is of no
+    /// use.
+    pub checker: u64,
     /// When the probe began.
     pub at: SystemTime,
     /// How it ended.
@@ -75,6 +81,8 @@ pub struct Checkers {
     prober: Prober,
     in_flight: Arc<Semaphore>,
     reports: mpsc::Sender<Report>,
+    /// How many there have been.
+    spawned: Arc<AtomicU64>,
 }
 
 /// Probes one backend until it is dropped.
@@ -107,6 +115,7 @@ pub struct Checkers {
 /// a good server is up: 150 ms.
 #[derive(Debug)]
 pub struct Checker {
+    id: u64,
     task: JoinHandle<()>,
     reach: watch::Sender<Arc<Reach>>,
 }
@@ -120,6 +129,7 @@ impl Checkers {
             prober: Prober::new(),
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             reports,
+            spawned: Arc::default(),
         }
     }
 
@@ -156,8 +166,10 @@ impl Checkers {
     ) -> Checker {
         let reached = Arc::new(Reach::default());
         let (reach, follows) = watch::channel(Arc::clone(&reached));
+        let id = self.spawned.fetch_add(1, Ordering::Relaxed);
         let schedule = Schedule {
             backend,
+            checker: id,
             state: State::new(&check, initial),
             reach: follows,
             reached,
@@ -167,7 +179,7 @@ impl Checkers {
         let task = tokio::spawn(async move {
             schedule.run(&check, &in_flight, probe_once).await;
         });
-        Checker { task, reach }
+        Checker { id, task, reach }
     }
 }
 
@@ -185,6 +197,12 @@ impl Drop for Source {
 }
 
 impl Checker {
+    /// What its reports are known by: no other checker of this agent has the same.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Says where the backend is now.
     pub fn reach(&self, reach: Reach) {
         self.reach.send_if_modified(|known| {
@@ -205,6 +223,7 @@ impl Drop for Checker {
 
 struct Schedule {
     backend: BackendKey,
+    checker: u64,
     state: State,
     reach: watch::Receiver<Arc<Reach>>,
     /// What `reach` said when it was last looked at.
@@ -229,7 +248,7 @@ impl Schedule {
         in_flight: &Semaphore,
         mut probe_once: impl FnMut(Arc<Reach>, Extra) -> F,
     ) {
-        let mut side = SideChecks::default();
+        let mut side = SideChecks::new(check);
         let mut due = Instant::now() + random_within(Duration::ZERO, check.fast_interval);
         loop {
             tokio::select! {
@@ -328,6 +347,7 @@ impl Schedule {
     ) -> bool {
         let report = Report {
             backend: self.backend.clone(),
+            checker: self.checker,
             at,
             outcome,
             health: self.state.health(),
@@ -341,8 +361,8 @@ impl Schedule {
 }
 
 /// What is looked for beside the verdict, and when.
-#[derive(Default)]
 struct SideChecks {
+    checks_return: bool,
     probes: u32,
     diagnose: bool,
     /// Whether the last look at where answers go was met by silence, which costs a whole timeout.
@@ -353,13 +373,24 @@ struct SideChecks {
 }
 
 impl SideChecks {
+    fn new(check: &HealthCheck) -> Self {
+        Self {
+            checks_return: check.check_return,
+            probes: 0,
+            diagnose: false,
+            is_silent: false,
+            is_astray: false,
+            identity_due: None,
+        }
+    }
+
     /// For the next probe.
     fn next(&mut self, now: Instant) -> Extra {
         let every = match self.is_silent {
             true => RETURN_CHECK_EVERY_IF_SILENT,
             false => RETURN_CHECK_EVERY,
         };
-        let check_return = self.is_astray || self.probes.is_multiple_of(every);
+        let is_turn = self.is_astray || self.probes.is_multiple_of(every);
         let ask_identity = self.identity_due.is_none_or(|due| due <= now);
         if ask_identity {
             self.identity_due = Some(now + IDENTITY_EVERY);
@@ -367,7 +398,7 @@ impl SideChecks {
         self.probes = self.probes.wrapping_add(1);
         Extra {
             diagnose: self.diagnose,
-            check_return,
+            check_return: self.checks_return && is_turn,
             ask_identity,
         }
     }

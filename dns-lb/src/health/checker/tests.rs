@@ -28,6 +28,7 @@ fn schedule(
     let (reach, follows) = watch::channel(Arc::clone(&reached));
     let schedule = Schedule {
         backend: key(),
+        checker: 0,
         state: State::new(check, initial),
         reach: follows,
         reached,
@@ -324,7 +325,7 @@ fn pass_with(return_path: Option<bool>) -> Outcome {
 fn what_is_looked_for_beside_follows_from_what_was_seen() {
     let now = Instant::now();
     let look = |return_path: Option<bool>| {
-        let mut side = SideChecks::default();
+        let mut side = SideChecks::new(&check());
         let extras: Vec<Extra> = (0..241)
             .map(|_| {
                 let extra = side.next(now);
@@ -353,7 +354,7 @@ fn what_is_looked_for_beside_follows_from_what_was_seen() {
 #[test]
 fn answers_that_go_astray_fail_until_they_are_seen_to_arrive() {
     let now = Instant::now();
-    let mut side = SideChecks::default();
+    let mut side = SideChecks::new(&check());
     let mut causes = Vec::new();
     for seen in [Some(true), Some(false), None, None, Some(true), None] {
         let extra = side.next(now);

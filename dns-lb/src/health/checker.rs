@@ -17,7 +17,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Ending, Extra, Health, Outcome, Prober, Reach, State, Target, Transition};
+use super::{
+    Ending, Extra, Health, Outcome, Prober, Reach, State, Target, Transition,
+    side_checks::SideChecks,
+};
 use crate::config::HealthCheck;
 
 /// Probes on their way at once, of all backends: a bound on sockets, which even 1,000 silent backends
@@ -26,14 +29,6 @@ const MAX_IN_FLIGHT: usize = 1_024;
 /// A probe that begins so much after it was due is counted as late. Timers are as coarse as a
 /// millisecond.
 pub const LATE: Duration = Duration::from_millis(20);
-/// Every so many probes it is looked whether answers go to clients, and not back to the MAC address
-/// that the query came from.
-const RETURN_CHECK_EVERY: u32 = 8;
-/// The same where nothing was heard: a switch may drop frames from a MAC address that it does not know.
-const RETURN_CHECK_EVERY_IF_SILENT: u32 = 240;
-/// How often a server is asked who it is.
-const IDENTITY_EVERY: Duration = Duration::from_secs(60);
-
 /// Which backend a report is about: by names, since those outlive a reload.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BackendKey {
@@ -357,69 +352,6 @@ impl Schedule {
             probed: late_by.is_some(),
         };
         self.reports.send(report).await.is_ok()
-    }
-}
-
-/// What is looked for beside the verdict, and when.
-struct SideChecks {
-    checks_return: bool,
-    probes: u32,
-    diagnose: bool,
-    /// Whether the last look at where answers go was met by silence, which costs a whole timeout.
-    is_silent: bool,
-    /// Answers have been seen to go astray, and not yet to arrive again.
-    is_astray: bool,
-    identity_due: Option<Instant>,
-}
-
-impl SideChecks {
-    fn new(check: &HealthCheck) -> Self {
-        Self {
-            checks_return: check.check_return,
-            probes: 0,
-            diagnose: false,
-            is_silent: false,
-            is_astray: false,
-            identity_due: None,
-        }
-    }
-
-    /// For the next probe.
-    fn next(&mut self, now: Instant) -> Extra {
-        let every = match self.is_silent {
-            true => RETURN_CHECK_EVERY_IF_SILENT,
-            false => RETURN_CHECK_EVERY,
-        };
-        let is_turn = self.is_astray || self.probes.is_multiple_of(every);
-        let ask_identity = self.identity_due.is_none_or(|due| due <= now);
-        if ask_identity {
-            self.identity_due = Some(now + IDENTITY_EVERY);
-        }
-        self.probes = self.probes.wrapping_add(1);
-        Extra {
-            diagnose: self.diagnose,
-            check_return: self.checks_return && is_turn,
-            ask_identity,
-        }
-    }
-
-    /// Takes in how the probe of this extra ended. What answers in vain passes no more until its answers
-    /// have been seen to arrive: silence proves nothing.
-    fn learn(&mut self, extra: Extra, outcome: Outcome) -> Outcome {
-        self.diagnose = outcome.suggests_diagnosis();
-        match outcome.return_path() {
-            Some(arrives) => (self.is_astray, self.is_silent) = (!arrives, false),
-            None => self.is_silent |= extra.check_return && outcome.passed(),
-        }
-        if !outcome.passed() {
-            // Who comes up may be another.
-            self.identity_due = None;
-            return outcome;
-        }
-        match (self.is_astray, outcome.rtt()) {
-            (true, Some(rtt)) => Ending::WrongMac { rtt }.into(),
-            _ => outcome,
-        }
     }
 }
 

@@ -242,7 +242,9 @@ impl Running {
                     Told::Reload => self.reload_by_signal().await,
                 },
                 Some(report) = self.reports.recv() => {
-                    if self.knowledge.record(report) {
+                    let check = self.checks.get(&report.backend);
+                    let is_current = check.is_some_and(|check| check.checker.id() == report.checker);
+                    if is_current && self.knowledge.record(report) {
                         let _ = self.replan();
                     }
                 }

@@ -32,7 +32,10 @@ impl Running {
             warnings,
         } = Difference::between(&self.config, &config);
         for name in &config.interfaces {
-            interface_index(name).map_err(impossible)?;
+            // One that has gone away since is attached to when it comes back.
+            if !self.config.interfaces.contains(name) {
+                interface_index(name).map_err(impossible)?;
+            }
         }
         Demand::of(&config).check().map_err(impossible)?;
         let key = load_hash_key(&config.hash_key_file).map_err(impossible)?;
@@ -115,7 +118,7 @@ impl Running {
         if is_same {
             return Ok(());
         }
-        match self.datapath.attach(&config.interfaces, config.xdp_mode) {
+        match self.datapath.attach(&existing(config), config.xdp_mode) {
             Ok(attachments) => {
                 self.attachments = attachments;
                 Ok(())
@@ -131,7 +134,7 @@ impl Running {
     fn attach_again(&mut self) {
         match self
             .datapath
-            .attach(&self.config.interfaces, self.config.xdp_mode)
+            .attach(&existing(&self.config), self.config.xdp_mode)
         {
             Ok(attachments) => self.attachments = attachments,
             Err(error) => error!(%error, "an interface is no longer steered"),
@@ -172,7 +175,7 @@ impl Running {
         };
         match self
             .datapath
-            .attach(&self.config.interfaces, self.config.xdp_mode)
+            .attach(&existing(&self.config), self.config.xdp_mode)
         {
             Ok(attachments) => self.attachments = attachments,
             Err(error) => return Err(self.shrink_back(old, error)),
@@ -206,6 +209,13 @@ impl Running {
         self.program_id = self.datapath.program_id()?;
         Ok(())
     }
+}
+
+/// The interfaces of a configuration that there are now.
+fn existing(config: &Config) -> Vec<String> {
+    let names = config.interfaces.iter();
+    let there_are = names.filter(|name| interface_index(name).is_ok());
+    there_are.cloned().collect()
 }
 
 fn load(file: &std::path::Path) -> Result<Config, AdminError> {

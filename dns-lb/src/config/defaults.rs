@@ -41,6 +41,7 @@ pub(super) const EDNS_SIZE: u16 = 0;
 pub(super) const MIN_ANSWERS: u16 = 0;
 pub(super) const REQUIRE_AA: bool = false;
 pub(super) const PATH: ProbePath = ProbePath::Vip;
+pub(super) const CHECK_RETURN: bool = true;
 pub(super) const ACCEPT_RCODES: [&str; 2] = ["NOERROR", "NXDOMAIN"];
 pub(super) const INTERVAL: Duration = Duration::from_millis(250);
 /// Or `interval`, where that is shorter.

@@ -3,7 +3,10 @@
 use std::{
     fmt,
     pin::pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -14,7 +17,10 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Ending, Extra, Health, Outcome, Prober, Reach, State, Target, Transition};
+use super::{
+    Ending, Extra, Health, Outcome, Prober, Reach, State, Target, Transition,
+    side_checks::SideChecks,
+};
 use crate::config::HealthCheck;
 
 /// Probes on their way at once, of all backends: a bound on sockets, which even 1,000 silent backends
@@ -23,14 +29,6 @@ const MAX_IN_FLIGHT: usize = 1_024;
 /// A probe that begins so much after it was due is counted as late. Timers are as coarse as a
 /// millisecond.
 pub const LATE: Duration = Duration::from_millis(20);
-/// Every so many probes it is looked whether answers go to clients, and not back to the MAC address
-/// that the query came from.
-const RETURN_CHECK_EVERY: u32 = 8;
-/// The same where nothing was heard: a switch may drop frames from a MAC address that it does not know.
-const RETURN_CHECK_EVERY_IF_SILENT: u32 = 240;
-/// How often a server is asked who it is.
-const IDENTITY_EVERY: Duration = Duration::from_secs(60);
-
 /// Which backend a report is about: by names, since those outlive a reload.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BackendKey {
@@ -51,6 +49,9 @@ impl fmt::Display for BackendKey {
 pub struct Report {
     /// Who was probed.
     pub backend: BackendKey,
+    /// Whose report it is: [`Checker::id`]. One that waited while another checker took over is of no
+    /// use.
+    pub checker: u64,
     /// When the probe began.
     pub at: SystemTime,
     /// How it ended.
@@ -75,6 +76,8 @@ pub struct Checkers {
     prober: Prober,
     in_flight: Arc<Semaphore>,
     reports: mpsc::Sender<Report>,
+    /// How many there have been.
+    spawned: Arc<AtomicU64>,
 }
 
 /// Probes one backend until it is dropped.
@@ -107,6 +110,7 @@ pub struct Checkers {
 /// a good server is up: 150 ms.
 #[derive(Debug)]
 pub struct Checker {
+    id: u64,
     task: JoinHandle<()>,
     reach: watch::Sender<Arc<Reach>>,
 }
@@ -120,6 +124,7 @@ impl Checkers {
             prober: Prober::new(),
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             reports,
+            spawned: Arc::default(),
         }
     }
 
@@ -156,8 +161,10 @@ impl Checkers {
     ) -> Checker {
         let reached = Arc::new(Reach::default());
         let (reach, follows) = watch::channel(Arc::clone(&reached));
+        let id = self.spawned.fetch_add(1, Ordering::Relaxed);
         let schedule = Schedule {
             backend,
+            checker: id,
             state: State::new(&check, initial),
             reach: follows,
             reached,
@@ -167,7 +174,7 @@ impl Checkers {
         let task = tokio::spawn(async move {
             schedule.run(&check, &in_flight, probe_once).await;
         });
-        Checker { task, reach }
+        Checker { id, task, reach }
     }
 }
 
@@ -185,6 +192,12 @@ impl Drop for Source {
 }
 
 impl Checker {
+    /// What its reports are known by: no other checker of this agent has the same.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Says where the backend is now.
     pub fn reach(&self, reach: Reach) {
         self.reach.send_if_modified(|known| {
@@ -205,6 +218,7 @@ impl Drop for Checker {
 
 struct Schedule {
     backend: BackendKey,
+    checker: u64,
     state: State,
     reach: watch::Receiver<Arc<Reach>>,
     /// What `reach` said when it was last looked at.
@@ -229,7 +243,7 @@ impl Schedule {
         in_flight: &Semaphore,
         mut probe_once: impl FnMut(Arc<Reach>, Extra) -> F,
     ) {
-        let mut side = SideChecks::default();
+        let mut side = SideChecks::new(check);
         let mut due = Instant::now() + random_within(Duration::ZERO, check.fast_interval);
         loop {
             tokio::select! {
@@ -329,6 +343,7 @@ impl Schedule {
     ) -> bool {
         let report = Report {
             backend: self.backend.clone(),
+            checker: self.checker,
             at,
             outcome,
             health: self.state.health(),
@@ -338,58 +353,6 @@ impl Schedule {
             probed: late_by.is_some(),
         };
         self.reports.send(report).await.is_ok()
-    }
-}
-
-/// What is looked for beside the verdict, and when.
-#[derive(Default)]
-struct SideChecks {
-    probes: u32,
-    diagnose: bool,
-    /// Whether the last look at where answers go was met by silence, which costs a whole timeout.
-    is_silent: bool,
-    /// Answers have been seen to go astray, and not yet to arrive again.
-    is_astray: bool,
-    identity_due: Option<Instant>,
-}
-
-impl SideChecks {
-    /// For the next probe.
-    fn next(&mut self, now: Instant) -> Extra {
-        let every = match self.is_silent {
-            true => RETURN_CHECK_EVERY_IF_SILENT,
-            false => RETURN_CHECK_EVERY,
-        };
-        let check_return = self.is_astray || self.probes.is_multiple_of(every);
-        let ask_identity = self.identity_due.is_none_or(|due| due <= now);
-        if ask_identity {
-            self.identity_due = Some(now + IDENTITY_EVERY);
-        }
-        self.probes = self.probes.wrapping_add(1);
-        Extra {
-            diagnose: self.diagnose,
-            check_return,
-            ask_identity,
-        }
-    }
-
-    /// Takes in how the probe of this extra ended. What answers in vain passes no more until its answers
-    /// have been seen to arrive: silence proves nothing.
-    fn learn(&mut self, extra: Extra, outcome: Outcome) -> Outcome {
-        self.diagnose = outcome.suggests_diagnosis();
-        match outcome.return_path() {
-            Some(arrives) => (self.is_astray, self.is_silent) = (!arrives, false),
-            None => self.is_silent |= extra.check_return && outcome.passed(),
-        }
-        if !outcome.passed() {
-            // Who comes up may be another.
-            self.identity_due = None;
-            return outcome;
-        }
-        match (self.is_astray, outcome.rtt()) {
-            (true, Some(rtt)) => Ending::WrongMac { rtt }.into(),
-            _ => outcome,
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 mod checker;
 pub mod link;
 mod probe;
+mod side_checks;
 mod slow_start;
 mod state;
 

@@ -171,13 +171,14 @@ async fn answers_a_thousand_requests_at_once() {
         let server = server.clone();
         clients.spawn(async move {
             let request = "GET /status HTTP/1.1\r\nhost: x\r\n\r\n";
-            for _ in 0..10 {
+            let end = Instant::now() + Duration::from_secs(60);
+            while Instant::now() < end {
                 let response = server.exchange(request).await;
                 if !response.is_empty() {
                     return response.to_ascii_lowercase();
                 }
             }
-            "sent away ten times".to_owned()
+            "sent away for a minute".to_owned()
         });
     }
     let mut answered = 0;

@@ -28,6 +28,7 @@ fn schedule(
     let (reach, follows) = watch::channel(Arc::clone(&reached));
     let schedule = Schedule {
         backend: key(),
+        checker: 0,
         state: State::new(check, initial),
         reach: follows,
         reached,
@@ -320,61 +321,6 @@ async fn without_room_for_a_probe_it_is_late_and_says_so() {
         "{:?}",
         report.late_by
     );
-}
-
-/// A pass, of a probe that found out whether answers arrive.
-fn pass_with(return_path: Option<bool>) -> Outcome {
-    pass().returning(return_path)
-}
-
-#[test]
-fn what_is_looked_for_beside_follows_from_what_was_seen() {
-    let now = Instant::now();
-    let look = |return_path: Option<bool>| {
-        let mut side = SideChecks::default();
-        let extras: Vec<Extra> = (0..241)
-            .map(|_| {
-                let extra = side.next(now);
-                let seen = return_path.filter(|_| extra.check_return);
-                assert!(side.learn(extra, pass_with(seen)).passed());
-                extra
-            })
-            .collect();
-        let checked = extras.iter().filter(|extra| extra.check_return).count();
-        (extras, side, checked)
-    };
-    let (extras, mut side, checked) = look(Some(true));
-    assert_eq!(checked, 31);
-    assert_eq!(extras.iter().filter(|extra| extra.ask_identity).count(), 1);
-    assert!(side.next(now + IDENTITY_EVERY).ask_identity);
-    let extra = side.next(now + IDENTITY_EVERY);
-    assert!(!extra.ask_identity);
-    side.learn(extra, silence());
-    let extra = side.next(now + IDENTITY_EVERY);
-    assert!(extra.ask_identity, "it may be another");
-
-    let (_, _, checked) = look(None);
-    assert_eq!(checked, 2, "silence costs a timeout each time");
-}
-
-#[test]
-fn answers_that_go_astray_fail_until_they_are_seen_to_arrive() {
-    let now = Instant::now();
-    let mut side = SideChecks::default();
-    let mut causes = Vec::new();
-    for seen in [Some(true), Some(false), None, None, Some(true), None] {
-        let extra = side.next(now);
-        causes.push(side.learn(extra, pass_with(seen)).cause());
-    }
-    let expected = [
-        "passed",
-        "wrong_mac",
-        "wrong_mac",
-        "wrong_mac",
-        "passed",
-        "passed",
-    ];
-    assert_eq!(causes, expected);
 }
 
 #[tokio::test]

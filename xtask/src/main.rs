@@ -15,7 +15,7 @@ mod toolchain;
 use std::{env, path::Path, process::ExitCode};
 
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{Parser, builder::PossibleValuesParser};
 
 /// dns-lb's chores
 #[derive(Parser)]
@@ -32,14 +32,14 @@ enum Chore {
     #[command(hide = true)]
     MailRelay,
     Bench(bench::Args),
-    /// Look for frames that the program, compiled for the host, does not do right by
+    /// Look for octets that the program, compiled for the host, or the agent does not do right by
     Fuzz {
-        /// How long
+        /// How long, for each target
         #[arg(long, default_value_t = 60)]
         seconds: u32,
-        /// What is fuzzed, a target of `dns-lb-ebpf/fuzz`
-        #[arg(default_value = "frame")]
-        target: String,
+        /// What is fuzzed: `frame` is the program, the others are the agent; without: all in turn
+        #[arg(value_parser = PossibleValuesParser::new(fuzz::targets()))]
+        target: Option<String>,
     },
     /// Hold the tree against its rules: format, lints, documentation, licences
     Check,
@@ -83,7 +83,9 @@ fn run(chore: Chore) -> anyhow::Result<ExitCode> {
             setup::ensure()?;
             bench::run(&args).map(|()| ExitCode::SUCCESS)
         }
-        Chore::Fuzz { seconds, target } => fuzz::run(&target, seconds).map(|()| ExitCode::SUCCESS),
+        Chore::Fuzz { seconds, target } => {
+            fuzz::run(target.as_deref(), seconds).map(|()| ExitCode::SUCCESS)
+        }
         Chore::Kernel(args) => kernel::run(&args),
         Chore::Check => check::run().map(|()| ExitCode::SUCCESS),
         Chore::Test {

@@ -16,6 +16,6 @@ pub use self::{
     ledger::{Admin, Entry, Ledger, Removed},
     refusal::{Names, Refusal},
     selection::{InvalidSelection, Selection},
-    store::{Store, StoreError},
+    store::{NotALedger, Store, StoreError},
     words::{InvalidReason, InvalidWeight, Reason, Weight},
 };

@@ -49,9 +49,14 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        fault: String,
+        fault: NotALedger,
     },
 }
+
+/// Why octets are no ledger: on one line, and safe to show.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NotALedger(String);
 
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
@@ -89,7 +94,7 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ledger::default()),
             Err(reason) => return Err(self.failed("read", reason)),
         }
-        parse(&octets).map_err(|fault| StoreError::Broken {
+        Ledger::from_json(&octets).map_err(|fault| StoreError::Broken {
             path: self.path.clone(),
             fault,
         })
@@ -116,8 +121,7 @@ impl Store {
     }
 
     fn replace(&self, ledger: &Ledger) -> io::Result<()> {
-        let mut text = serde_json::to_vec_pretty(&Document::of(ledger))?;
-        text.push(b'\n');
+        let text = ledger.to_json()?;
         let directory = self.path.parent().unwrap_or(Path::new("/"));
         match DirBuilder::new().mode(0o755).create(directory) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
@@ -157,6 +161,26 @@ impl Store {
             path: self.path.clone(),
             reason,
         }
+    }
+}
+
+impl Ledger {
+    /// The ledger that a state file says. Pure; takes any octets.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub fn from_json(octets: &[u8]) -> Result<Self, NotALedger> {
+        parse(octets).map_err(NotALedger)
+    }
+
+    /// What the state file says of the ledger.
+    ///
+    /// # Errors
+    /// None for a ledger, whose keys are texts.
+    pub fn to_json(&self) -> serde_json::Result<Vec<u8>> {
+        let mut text = serde_json::to_vec_pretty(&Document::of(self))?;
+        text.push(b'\n');
+        Ok(text)
     }
 }
 

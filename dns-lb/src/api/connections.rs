@@ -127,7 +127,8 @@ fn pause_after(error: &io::Error) -> Duration {
     }
 }
 
-async fn serve_connection(
+/// Serves one connection until it is over, which it is at the deadline.
+pub(super) async fn serve_connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
     deadline: Duration,

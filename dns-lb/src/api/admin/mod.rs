@@ -20,7 +20,12 @@ use axum::{
 };
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tokio::{net::UnixStream, task::spawn_blocking, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::UnixStream,
+    task::spawn_blocking,
+    time::timeout,
+};
 use tracing::{info, warn};
 
 pub use self::{
@@ -85,6 +90,18 @@ pub async fn serve(
         Ok(router.clone().layer(Extension(peer)))
     };
     connections::serve(socket, LIMITS, identified, shutdown).await;
+}
+
+/// Serves one connection as [`serve`] does with each, whatever it comes by; `peer` is who is at its
+/// other end. Over after 15 s at the latest.
+pub async fn serve_connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
+    status: StatusSource,
+    commands: AdminSource,
+) {
+    let router = router(status, commands).layer(Extension(peer));
+    connections::serve_connection(stream, router, LIMITS.deadline).await;
 }
 
 fn router(status: StatusSource, commands: AdminSource) -> Router {

@@ -15,6 +15,7 @@ mod error;
 mod filter;
 mod frame;
 mod mailbox;
+mod overhear;
 mod ports;
 mod socket;
 mod tap;
@@ -37,6 +38,8 @@ use self::{mailbox::Heard, tap::Tap};
 use crate::{health::Ignored, mac::MacAddress};
 
 pub use error::{LinkError, Operation};
+pub use overhear::{Overheard, overhear};
+pub use tcp::converse;
 
 /// Sends probes through the VIP. Clones are handles of the same.
 ///
@@ -133,13 +136,9 @@ impl LinkProber {
         mut judge: impl FnMut(&[u8]) -> Result<T, Ignored>,
     ) -> Result<Arrival<T>, LinkError> {
         way.check()?;
-        let Some(id) = query.first_chunk() else {
-            return Err(LinkError::invalid(
-                "a query begins with an id of two octets",
-            ));
-        };
+        let id = u16::from_be_bytes(id(query)?);
         let tap = self.taps.tap(way.ifindex)?;
-        let (probe, frame) = tap.address_datagram(way, u16::from_be_bytes(*id), query)?;
+        let (probe, frame) = tap.address_datagram(way, id, query)?;
         let sent_at = Instant::now();
         tap.send(&frame)?;
 
@@ -222,6 +221,12 @@ impl Way {
             Ok(())
         }
     }
+}
+
+/// The id of a DNS message (RFC 1035, 4.1.1).
+fn id(query: &[u8]) -> Result<[u8; 2], LinkError> {
+    let id = query.first_chunk().copied();
+    id.ok_or_else(|| LinkError::invalid("a query begins with an id of two octets"))
 }
 
 impl<T> Arrival<T> {

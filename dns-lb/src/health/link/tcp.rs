@@ -18,6 +18,7 @@ use super::{
     fault,
     frame::{ETHERNET_HEADER, Link, ethernet_header},
     mailbox::Heard,
+    overhear::{Overheard, overhear},
     tap::{Reservation, Tap},
 };
 use crate::health::Ignored;
@@ -39,14 +40,7 @@ pub(super) async fn exchange<T>(
     deadline: Instant,
     mut judge: impl FnMut(&[u8]) -> Result<T, Ignored>,
 ) -> Result<Arrival<T>, LinkError> {
-    let Ok(length) = u16::try_from(query.len()) else {
-        return Err(LinkError::invalid(
-            "a message over TCP has at most 65535 octets",
-        ));
-    };
-    let mut query = [&length.to_be_bytes(), query].concat();
-    let mut connection = Connection::open(tap, way, query.len())?;
-    let mut replies = Messages::default();
+    let mut connection = Connection::open(tap, way, query)?;
     let mut link = None;
     let mut ignored = None;
     let mut is_established = false;
@@ -55,16 +49,9 @@ pub(super) async fn exchange<T>(
         connection.transmit()?;
         let rtt = last_heard.saturating_duration_since(connection.opened_at);
 
-        let socket = connection.socket();
-        is_established |= !matches!(socket.state(), State::SynSent | State::Closed);
-        if !query.is_empty() && socket.can_send() {
-            // The buffer was made for it, so it takes it whole.
-            let _ = socket.send_slice(&mem::take(&mut query));
-            continue;
-        }
-        replies.receive(socket);
-        let is_ended = !socket.may_recv() && !matches!(socket.state(), State::SynSent);
-        while let Some(message) = replies.next() {
+        let stack = &mut connection.stack;
+        is_established |= !matches!(stack.socket().state(), State::SynSent | State::Closed);
+        while let Some(message) = stack.replies.next() {
             match (judge(&message), link) {
                 (
                     Ok(reply),
@@ -85,7 +72,7 @@ pub(super) async fn exchange<T>(
                 (Err(why), _) => ignored = Some(why),
             }
         }
-        if is_ended {
+        if stack.is_ended() {
             return Ok(match is_established {
                 false => Arrival::Refused { rtt },
                 true => Arrival::Closed { ignored, rtt },
@@ -109,7 +96,7 @@ pub(super) async fn exchange<T>(
                 packet,
             } => {
                 link = Some(of_segment);
-                connection.wire.incoming = Some(packet);
+                connection.stack.wire.incoming = Some(packet);
             }
             Heard::Icmp { source, error } if !is_established => {
                 let rtt = event.at.saturating_duration_since(connection.opened_at);
@@ -126,21 +113,77 @@ pub(super) async fn exchange<T>(
 struct Connection {
     probe: Reservation,
     opened_at: Instant,
+    stack: Stack,
+}
+
+impl Connection {
+    fn open(tap: &Arc<Tap>, way: &Way, query: &[u8]) -> Result<Self, LinkError> {
+        let probe = tap.reserve_connection(way)?;
+        let stack = Stack::open(way, probe.port(), query, rand::random())?;
+        Ok(Self {
+            probe,
+            opened_at: Instant::now(),
+            stack,
+        })
+    }
+
+    /// Lets the stack take in what has come, and sends what it has to say.
+    fn transmit(&mut self) -> Result<(), LinkError> {
+        let now = self.stack_time(Instant::now());
+        self.stack.poll(now);
+        while let Some(frame) = self.stack.wire.outgoing.pop_front() {
+            self.probe.tap().send(&frame)?;
+        }
+        Ok(())
+    }
+
+    /// When the stack has something to do even if nothing comes.
+    fn next_due(&mut self, now: Instant) -> Option<Instant> {
+        let stack_now = self.stack_time(now);
+        let stack = &mut self.stack;
+        let delay = stack.interface.poll_delay(stack_now, &stack.sockets)?;
+        Some(now + Duration::from_micros(delay.total_micros()))
+    }
+
+    fn stack_time(&self, at: Instant) -> StackInstant {
+        let since = at.saturating_duration_since(self.opened_at);
+        StackInstant::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.stack.socket().abort();
+        // If the reset cannot be sent, the server has to find out by itself.
+        let _ = self.transmit();
+    }
+}
+
+/// The stack of one connection, what it is to say and what it has heard. Time is what it is told,
+/// from 0.
+struct Stack {
+    /// With its length before it, until there is somebody to send it to.
+    query: Vec<u8>,
+    replies: Messages,
     wire: Wire,
     interface: Interface,
     sockets: SocketSet<'static>,
     handle: SocketHandle,
 }
 
-impl Connection {
-    fn open(tap: &Arc<Tap>, way: &Way, query_octets: usize) -> Result<Self, LinkError> {
+impl Stack {
+    /// The sequence numbers come of `seed`.
+    fn open(way: &Way, port: u16, query: &[u8], seed: u64) -> Result<Self, LinkError> {
         let unusable = |error: &dyn fmt::Display| LinkError::invalid(error.to_string());
-        let probe = tap.reserve_connection(way)?;
+        let Ok(length) = u16::try_from(query.len()) else {
+            return Err(LinkError::invalid(
+                "a message over TCP has at most 65535 octets",
+            ));
+        };
+        let query = [&length.to_be_bytes(), query].concat();
         let mut wire = Wire::new(way);
         let mut config = Config::new(HardwareAddress::Ip);
-        // Sequence numbers come of it.
-        config.random_seed = rand::random();
-        let opened_at = Instant::now();
+        config.random_seed = seed;
         let mut interface = Interface::new(config, &mut wire, StackInstant::ZERO);
         let source = IpAddress::from(way.source);
         interface.update_ip_addrs(|addresses| {
@@ -159,18 +202,18 @@ impl Connection {
         .map_err(|error| unusable(&error))?;
 
         let buffer = |octets| SocketBuffer::new(vec![0; octets]);
-        let mut socket = Socket::new(buffer(WINDOW), buffer(query_octets));
+        let mut socket = Socket::new(buffer(WINDOW), buffer(query.len()));
         // Nothing is gained by waiting: there is one thing to say.
         socket.set_ack_delay(None);
         socket.set_nagle_enabled(false);
         socket
-            .connect(interface.context(), way.vip, (way.source, probe.port()))
+            .connect(interface.context(), way.vip, (way.source, port))
             .map_err(|error| unusable(&error))?;
         let mut sockets = SocketSet::new(Vec::with_capacity(1));
         let handle = sockets.add(socket);
         Ok(Self {
-            probe,
-            opened_at,
+            query,
+            replies: Messages::default(),
             wire,
             interface,
             sockets,
@@ -182,35 +225,63 @@ impl Connection {
         self.sockets.get_mut(self.handle)
     }
 
-    /// Lets the stack take in what has come, and sends what it has to say.
-    fn transmit(&mut self) -> Result<(), LinkError> {
-        let now = self.stack_time(Instant::now());
+    /// Takes in what has come, says what is to be said, and lays out what is to leave.
+    fn poll(&mut self, now: StackInstant) {
         self.interface.poll(now, &mut self.wire, &mut self.sockets);
-        while let Some(frame) = self.wire.outgoing.pop_front() {
-            self.probe.tap().send(&frame)?;
+        let socket = self.sockets.get_mut::<Socket<'_>>(self.handle);
+        if !self.query.is_empty() && socket.can_send() {
+            // The buffer was made for it, so it takes it whole.
+            let _ = socket.send_slice(&mem::take(&mut self.query));
+            self.interface.poll(now, &mut self.wire, &mut self.sockets);
         }
-        Ok(())
+        self.replies.receive(self.sockets.get_mut(self.handle));
     }
 
-    /// When the stack has something to do even if nothing comes.
-    fn next_due(&mut self, now: Instant) -> Option<Instant> {
-        let stack_now = self.stack_time(now);
-        let delay = self.interface.poll_delay(stack_now, &self.sockets)?;
-        Some(now + Duration::from_micros(delay.total_micros()))
-    }
-
-    fn stack_time(&self, at: Instant) -> StackInstant {
-        let since = at.saturating_duration_since(self.opened_at);
-        StackInstant::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    /// Whether no more can be heard.
+    fn is_ended(&mut self) -> bool {
+        let socket = self.socket();
+        !socket.may_recv() && !matches!(socket.state(), State::SynSent)
     }
 }
 
-impl Drop for Connection {
-    fn drop(&mut self) {
-        self.socket().abort();
-        // If the reset cannot be sent, the server has to find out by itself.
-        let _ = self.transmit();
+/// The messages that a probe by TCP, on this way from this port, would read of what a server sends
+/// to it, without a link. `server` gets the frames that the probe has sent since it last was asked, and
+/// gives the one that comes next and the time until then; with `None` the probe gives up. Pure; takes any
+/// octets for a frame. Sequence numbers come of `seed`.
+///
+/// # Errors
+/// A query that no probe can send: the addresses are of two families, or it is longer than 65,535
+/// octets.
+pub fn converse(
+    way: &Way,
+    port: u16,
+    query: &[u8],
+    seed: u64,
+    mut server: impl FnMut(Vec<Vec<u8>>) -> Option<(Duration, Vec<u8>)>,
+) -> Result<Vec<Vec<u8>>, LinkError> {
+    let mut stack = Stack::open(way, port, query, seed)?;
+    let mut messages = Vec::new();
+    let mut now = StackInstant::ZERO;
+    loop {
+        stack.poll(now);
+        while let Some(message) = stack.replies.next() {
+            messages.push(message);
+        }
+        if stack.is_ended() {
+            break;
+        }
+        let sent = stack.wire.outgoing.drain(..).collect();
+        let Some((delay, frame)) = server(sent) else {
+            break;
+        };
+        now += delay.into();
+        if let Some(Overheard::Segment { packet }) = overhear(way, port, None, &frame)? {
+            stack.wire.incoming = Some(packet);
+        }
     }
+    stack.socket().abort();
+    stack.poll(now);
+    Ok(messages)
 }
 
 /// What the stack takes for its network.

@@ -107,6 +107,14 @@ impl Network {
                 .then(|| segment_address(segment, 0x200 + u16::from(number))),
         };
         self.plug(&format!("br{segment}"), &name, &node, &interface)?;
+        // A host whose link comes up asks for its router before frames get through, and again a
+        // second later. Meanwhile it would answer probes, and no client. So it asks more often, for as
+        // long as others do.
+        node.sysctl(&[
+            "net/ipv4/neigh/eth0/retrans_time_ms=50",
+            "net/ipv4/neigh/eth0/ucast_solicit=60",
+            "net/ipv4/neigh/eth0/mcast_solicit=60",
+        ])?;
         node.ip(&format!(
             "addr add {VIP}/32 dev lo\nroute add default via 192.168.{segment}.254"
         ))?;

@@ -9,7 +9,7 @@ mod reload;
 
 use std::{
     collections::BTreeSet,
-    env, thread,
+    env, fs, thread,
     time::{Duration, Instant},
 };
 
@@ -30,7 +30,7 @@ const CONNECTIONS: usize = 500;
 /// How long the agent may take for a change, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// The servers: three, all of which take hundreds of connections, and hosts for more.
+/// The servers, all of which take hundreds of connections; most tests begin with the first three.
 const SERVERS: [Software; 4] = [Software::Nsd, Software::Knot, Software::Nsd, Software::Knot];
 
 /// A farm under load: queries over UDP from one host, connections from three.
@@ -40,6 +40,7 @@ struct Traffic {
     talks: Option<Talks>,
     started: Instant,
     lost_by_lab: u64,
+    hash_key: Vec<u8>,
 }
 
 /// What became of it.
@@ -49,8 +50,7 @@ struct Outcome {
 }
 
 impl Traffic {
-    /// Sets the stage with the first `servers` of [`SERVERS`] in the configuration that this makes,
-    /// and starts to ask. All of [`SERVERS`] run.
+    /// Sets the stage with the configuration that this makes of all that run, and starts to ask.
     fn start(configuration: impl FnOnce(&[&Backend]) -> String) -> Self {
         let topology = Topology {
             // One for the load, and three for the connections.
@@ -68,22 +68,27 @@ impl Traffic {
         let talks = Talks::open(&hosts, VIP, CONNECTIONS).expect("connections");
         let load = Load::start(&clients[0].node, VIP, LOUD, Ports::Fresh).expect("a load");
         Self {
-            stage,
             load: Some(load),
             talks: Some(talks),
             started: Instant::now(),
             lost_by_lab,
+            hash_key: hash_key(&stage),
+            stage,
+        }
+    }
+
+    /// Queries that are sent at least.
+    fn queries() -> u32 {
+        match env::var_os("DNS_LB_SOAK") {
+            Some(_) => QUERIES_OF_SOAK,
+            None => QUERIES,
         }
     }
 
     /// The time that the queries take.
     fn duration() -> Duration {
-        let queries = match env::var_os("DNS_LB_SOAK") {
-            Some(_) => QUERIES_OF_SOAK,
-            None => QUERIES,
-        };
-        // A moment more, since the last query of a second may not leave within it.
-        Duration::from_secs(u64::from(queries / LOUD)) + Duration::from_secs(1)
+        // A moment more: the last query of a second may leave after it.
+        Duration::from_secs(u64::from(Self::queries() / LOUD) + 1)
     }
 
     /// Waits until this part of the time has gone by: the first of two of 40 s after 20 s.
@@ -123,7 +128,7 @@ impl Traffic {
         let talks = self.talks.take().expect("they talk").stop().expect("ended");
         let own_losses = self.stage.lab.own_losses().expect("counters") - self.lost_by_lab;
         assert!(
-            report.sent() >= QUERIES as usize,
+            report.sent() >= Self::queries() as usize,
             "the load sent {} queries in {:?}",
             report.sent(),
             Self::duration()
@@ -136,6 +141,7 @@ impl Traffic {
                 self.stage.agent.log()
             )
         });
+        assert_eq!(hash_key(&self.stage), self.hash_key, "another hash key");
         assert_eq!(talks.len(), CONNECTIONS);
         assert_stay(&talks, removed, "at the end");
         let seconds = Self::duration().as_secs() as usize;
@@ -150,6 +156,11 @@ impl Traffic {
         );
         Outcome { report, talks }
     }
+}
+
+fn hash_key(stage: &Stage) -> Vec<u8> {
+    let read = || fs::read("/etc/dns-lb/hash.key").expect("the agent has made it");
+    stage.lab.balancer.run(read)
 }
 
 /// Asserts that no connection is broken or has moved, save those that have reached `but`.

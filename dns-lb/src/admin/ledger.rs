@@ -117,6 +117,20 @@ impl Ledger {
         self.services.is_empty()
     }
 
+    /// Gives entries to the backends that go by other names now, by service and name. Who is not known
+    /// keeps his.
+    pub fn rename(&mut self, name: impl Fn(&str, &str) -> Option<(String, String)>) {
+        let mut services: BTreeMap<String, BTreeMap<String, Entry>> = BTreeMap::new();
+        for (service, backends) in std::mem::take(&mut self.services) {
+            for (backend, entry) in backends {
+                let known = name(&service, &backend);
+                let (service, backend) = known.unwrap_or((service.clone(), backend));
+                services.entry(service).or_default().insert(backend, entry);
+            }
+        }
+        self.services = services;
+    }
+
     /// Drops the entries of backends that are not in the configuration, and returns them.
     pub fn retain(&mut self, config: &Config) -> Vec<Removed> {
         let configured: HashMap<&str, HashSet<&str>> = config

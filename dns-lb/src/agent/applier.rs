@@ -1,7 +1,7 @@
 //! A thread that owns the maps, so that waiting for the kernel delays nothing else.
 
 use std::{
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
 };
 
@@ -15,11 +15,27 @@ use crate::{
 
 /// The way to the thread that writes the maps.
 pub(super) struct Applier {
-    orders: Sender<Order>,
+    desk: Arc<Desk>,
     results: mpsc::UnboundedReceiver<Written>,
     finished: oneshot::Receiver<Writer>,
     /// The number of the last order.
     submitted: u64,
+    /// The number of the last order that something has become of.
+    written: u64,
+}
+
+/// Where the thread finds what to do.
+#[derive(Default)]
+struct Desk {
+    next: Mutex<Next>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Next {
+    /// The last order: those before it that were not begun are of no use any more.
+    order: Option<Order>,
+    is_closed: bool,
 }
 
 /// What the maps are to say.
@@ -37,59 +53,97 @@ pub(super) struct Written {
 
 impl Applier {
     pub(super) fn spawn(writer: Writer) -> Self {
-        let (orders, order_queue) = channel();
+        let desk = Arc::new(Desk::default());
         // At most one result an order, and the loop that gives orders is the one that takes results.
         let (result_sender, results) = mpsc::unbounded_channel();
         let (finish_sender, finished) = oneshot::channel();
+        let watched = Arc::clone(&desk);
         thread::Builder::new()
             .name("applier".to_owned())
             .spawn(move || {
-                let writer = apply_all(writer, &order_queue, &result_sender);
+                let writer = apply_all(writer, &watched, &result_sender);
                 // Nobody waits if the agent is going down without a goodbye.
                 let _ = finish_sender.send(writer);
             })
             .expect("a thread: without one the agent cannot work at all");
         Self {
-            orders,
+            desk,
             results,
             finished,
             submitted: 0,
+            written: 0,
         }
     }
 
-    /// Hands a plan over, and gives the order's number. If others are waiting, the latest counts.
+    /// Whether it is at work, so that what changes meanwhile may as well wait.
+    pub(super) fn is_busy(&self) -> bool {
+        self.written < self.submitted
+    }
+
+    /// Hands a plan over, and gives the order's number. If another is waiting, the later counts.
     pub(super) fn submit(&mut self, plan: Plan, key: HashKey) -> u64 {
         self.submitted += 1;
-        // The thread ends only with this sender.
-        let _ = self.orders.send(Order {
+        self.desk.next().order = Some(Order {
             number: self.submitted,
             plan,
             key,
         });
+        self.desk.changed.notify_one();
         self.submitted
     }
 
     /// What became of an order; `None` if the thread has died.
     pub(super) async fn result(&mut self) -> Option<Written> {
-        self.results.recv().await
+        let written = self.results.recv().await?;
+        self.written = written.number;
+        Some(written)
     }
 
     /// Waits until everything ordered has been written, and gives the maps back; `None` if the
     /// thread has died. Nothing is written any more until another is spawned.
     pub(super) async fn pause(&mut self) -> Option<Writer> {
-        // The thread ends when nobody can give orders.
-        (self.orders, _) = channel();
+        self.desk.close();
         (&mut self.finished).await.ok()
     }
 }
 
-fn apply_all(
-    mut writer: Writer,
-    orders: &Receiver<Order>,
-    results: &mpsc::UnboundedSender<Written>,
-) -> Writer {
-    while let Ok(order) = orders.recv() {
-        let Order { number, plan, key } = orders.try_iter().last().unwrap_or(order);
+impl Drop for Applier {
+    fn drop(&mut self) {
+        self.desk.close();
+    }
+}
+
+impl Desk {
+    fn next(&self) -> MutexGuard<'_, Next> {
+        // Nothing that holds it can panic half-way through a change.
+        self.next.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn close(&self) {
+        self.next().is_closed = true;
+        self.changed.notify_one();
+    }
+
+    /// The next order; `None` when there will be none any more.
+    fn wait(&self) -> Option<Order> {
+        let mut next = self.next();
+        loop {
+            if let Some(order) = next.order.take() {
+                return Some(order);
+            }
+            if next.is_closed {
+                return None;
+            }
+            next = self
+                .changed
+                .wait(next)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+fn apply_all(mut writer: Writer, desk: &Desk, results: &mpsc::UnboundedSender<Written>) -> Writer {
+    while let Some(Order { number, plan, key }) = desk.wait() {
         let result = writer.apply(&plan, &key);
         if results.send(Written { number, result }).is_err() {
             break;

@@ -1,11 +1,13 @@
 //! What operators ask of the running agent: changes to backends, and reloads.
 
-use tokio::task::spawn_blocking;
+use std::collections::BTreeSet;
+
+use tokio::spawn;
 use tracing::{error, warn};
 
-use super::Running;
+use super::{Running, keeper::Kept};
 use crate::{
-    admin::{Change, apply},
+    admin::{Change, Changed, apply},
     api::{
         Timestamp,
         admin::{AdminCommand, AdminError, AdminReply, AdminRequest, Changes, Peer},
@@ -16,41 +18,66 @@ use crate::{
 impl Running {
     /// Does what a command asks for, and answers it. One whose asker has gone is left undone.
     pub(super) async fn serve(&mut self, command: AdminCommand) {
-        if command.reply.is_closed() {
+        let AdminCommand {
+            request,
+            peer,
+            reply,
+        } = command;
+        if reply.is_closed() {
             return;
         }
-        let answer = match command.request {
-            AdminRequest::Change(change) => self.change(&change, &command.peer).await,
-            AdminRequest::Reload { dry_run } => {
-                self.reload(dry_run).await.map(AdminReply::Reloaded)
-            }
-        };
         // An asker that has gone away meanwhile needs no answer.
-        let _ = command.reply.send(answer);
+        match request {
+            AdminRequest::Change(change) => match self.change(&change, &peer).await {
+                Ok((backends, kept)) => drop(spawn(async move {
+                    let warning = match kept {
+                        Some(kept) => kept.warning().await,
+                        None => None,
+                    };
+                    reply.send(Ok(AdminReply::Changed(Changes { backends, warning })))
+                })),
+                Err(error) => drop(reply.send(Err(error))),
+            },
+            AdminRequest::Reload { dry_run } => {
+                let report = self.reload(dry_run).await;
+                drop(reply.send(report.map(AdminReply::Reloaded)));
+            }
+        }
     }
 
-    async fn change(&mut self, change: &Change, peer: &Peer) -> Result<AdminReply, AdminError> {
+    /// Gives what holds now, and what becomes of it on the disk.
+    async fn change(
+        &mut self,
+        change: &Change,
+        peer: &Peer,
+    ) -> Result<(Vec<Changed>, Option<Kept>), AdminError> {
+        // With the probes not believed, whoever is there serves.
+        let opened: BTreeSet<&str> = self
+            .config
+            .services
+            .iter()
+            .zip(&self.failed_open)
+            .filter(|(_, opened)| **opened)
+            .map(|(service, _)| service.name.as_str())
+            .collect();
         let usable = |service: &str, backend: &str| {
             let state = self.knowledge.of(service, backend);
             state.is_some_and(|state| {
-                state.health != Health::Down && (state.is_local || state.location.is_some())
+                (state.health != Health::Down || opened.contains(service))
+                    && (state.is_local || state.location.is_some())
             })
         };
         let by = peer.to_string();
         let now = Timestamp::now();
         let (ledger, backends) = apply(&self.ledger, &self.config, usable, change, &by, now)?;
         if !backends.iter().any(|backend| backend.changed) {
-            return Ok(AdminReply::Changed(Changes {
-                backends,
-                warning: None,
-            }));
+            return Ok((backends, None));
         }
         self.ledger = ledger;
         let order = self.replan();
-        // On the disk while the maps are being written.
-        let warning = self.keep_ledger().await.err();
+        let kept = self.keeper.keep(self.ledger.clone());
         self.await_written(order).await?;
-        Ok(AdminReply::Changed(Changes { backends, warning }))
+        Ok((backends, Some(kept)))
     }
 
     /// Waits until the maps say what was ordered.
@@ -69,23 +96,6 @@ impl Running {
                 });
             }
         }
-    }
-
-    /// Has the next start know what operators have set.
-    ///
-    /// # Errors
-    ///
-    /// Says that it will not. What is set holds all the same: an operator who drains a server has a
-    /// reason that a full disk does not outweigh.
-    pub(super) async fn keep_ledger(&self) -> Result<(), String> {
-        let (store, ledger) = (self.store.clone(), self.ledger.clone());
-        let error = match spawn_blocking(move || store.save(&ledger)).await {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => error.to_string(),
-            Err(error) => error.to_string(),
-        };
-        error!(error, "what operators have set holds until the agent ends");
-        Err(format!("it holds until the agent ends: {error}"))
     }
 
     /// What SIGHUP asks for.

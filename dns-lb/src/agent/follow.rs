@@ -51,8 +51,10 @@ impl Running {
     /// goes on so.
     pub(super) fn follow_configuration(&mut self) {
         self.watcher.watch(start::wanted(&self.config));
-        self.peers.clear();
+        self.peers = self.knowledge.services().map(peers).collect();
         let mut before = std::mem::take(&mut self.checks);
+        let vips = start::vips(&self.config);
+        let neighbors = self.neighbors.borrow();
         for (index, service) in self.config.services.iter().enumerate() {
             let check = Arc::new(service.health.clone());
             for (place, backend) in service.backends.iter().enumerate() {
@@ -64,36 +66,42 @@ impl Running {
                     vips: service.vips.clone(),
                     local: backend.local,
                 };
+                let reach = reach(state, &neighbors, &vips, &self.peers[index]);
                 let running = before.remove(&state.key);
-                let running = running.filter(|old| old.target == target && old.check == check);
-                let next = running.unwrap_or_else(|| Check {
-                    checker: self
-                        .checkers
-                        .spawn(target.clone(), Arc::clone(&check), state.health),
-                    target,
-                    check: Arc::clone(&check),
-                });
+                let next = match running {
+                    Some(old) if old.target == target && old.check == check => {
+                        old.checker.reach(reach);
+                        old
+                    }
+                    _ => Check {
+                        checker: self.checkers.spawn(
+                            target.clone(),
+                            Arc::clone(&check),
+                            reach,
+                            state.health,
+                        ),
+                        target,
+                        check: Arc::clone(&check),
+                    },
+                };
                 self.checks.insert(state.key.clone(), next);
             }
         }
-        self.follow_neighbors();
     }
 
     /// Tells the checkers where their backends are now.
     pub(super) fn follow_neighbors(&mut self) {
         let vips = start::vips(&self.config);
         let neighbors = self.neighbors.borrow();
-        for (index, states) in self.knowledge.services().enumerate() {
-            let mut peers = peers(states);
-            // One that is the same is found to be so at a glance.
-            match self.peers.get(index) {
-                Some(known) if *known == peers => peers = Arc::clone(known),
-                Some(_) => self.peers[index] = Arc::clone(&peers),
-                None => self.peers.push(Arc::clone(&peers)),
+        for (states, known) in self.knowledge.services().zip(&mut self.peers) {
+            // Those that are the same are found to be so at a glance.
+            let peers = peers(states);
+            if *known != peers {
+                *known = peers;
             }
             for state in states {
                 if let Some(check) = self.checks.get(&state.key) {
-                    check.checker.reach(reach(state, &neighbors, &vips, &peers));
+                    check.checker.reach(reach(state, &neighbors, &vips, known));
                 }
             }
         }

@@ -1,6 +1,11 @@
 //! What the agent knows of each backend: the verdict of the probes, and its place on the link.
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+    time::SystemTime,
+};
 
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -31,6 +36,8 @@ pub(super) struct BackendState {
     /// Whether it is on this host.
     pub(super) is_local: bool,
     pub(super) health: Health,
+    /// Whether it has been up, or began when nothing was known of anybody.
+    pub(super) is_proven: bool,
     /// Since when the health is this; at first, since the agent started or was given the backend.
     pub(super) since: SystemTime,
     /// Why it is down; `None` if it is not, or since before the agent started.
@@ -77,6 +84,7 @@ impl BackendState {
             address: backend.address,
             is_local: backend.local,
             health,
+            is_proven: true,
             since: SystemTime::now(),
             reason: None,
             warming_since: None,
@@ -88,6 +96,15 @@ impl BackendState {
             unresolved: None,
             was_found: false,
             is_lost: false,
+        }
+    }
+
+    /// One that a running service is given: it takes nothing until it has been up.
+    fn unproven(key: BackendKey, backend: &config::Backend) -> Self {
+        Self {
+            reason: Some(NEW.to_owned()),
+            is_proven: false,
+            ..Self::new(key, backend, Health::Down)
         }
     }
 
@@ -122,9 +139,14 @@ impl Knowledge {
     /// Starts from what an earlier agent left in the maps: its verdicts and places hold until
     /// probes and the kernel say otherwise.
     pub(super) fn new(config: &Config, assignment: &Assignment, recorded: &Recorded) -> Self {
+        let running: BTreeSet<u16> = recorded.services.values().copied().collect();
         Self::of_each(config, |index, place, key| {
             let backend = &config.services[index].backends[place];
-            let entry = recorded.backend(assignment.services[index], &mapped(backend.address));
+            let id = assignment.services[index];
+            let entry = recorded.backend(id, &mapped(backend.address));
+            if entry.is_none() && running.contains(&id) {
+                return BackendState::unproven(key, backend);
+            }
             let health = entry.map_or(Health::Unknown, |(_, entry)| health_from_wire(entry.health));
             BackendState {
                 location: entry.filter(|_| !backend.local).map(|(_, entry)| Location {
@@ -137,34 +159,42 @@ impl Knowledge {
         })
     }
 
-    /// Goes on with another configuration: what is known of a backend stays with its service's name
-    /// and its address. Who is new to a service that is there already starts down.
-    pub(super) fn carry_over(self, config: &Config) -> Self {
-        let mut known: BTreeMap<(Arc<str>, IpAddr), BackendState> = BTreeMap::new();
-        let mut running: Vec<Arc<str>> = Vec::new();
-        for state in self.services.into_iter().flatten() {
-            if running.last() != Some(&state.key.service) {
-                running.push(Arc::clone(&state.key.service));
+    /// Goes on with another configuration: what is known of a backend stays with its service and its
+    /// address. A service is known by its id, which goes by its VIPs, else by its name. Who is new to a
+    /// service that is there already starts down.
+    pub(super) fn carry_over(
+        self,
+        old: &Assignment,
+        config: &Config,
+        assignment: &Assignment,
+    ) -> Self {
+        let mut by_name: BTreeMap<Arc<str>, u16> = BTreeMap::new();
+        let mut known: BTreeMap<(u16, IpAddr), BackendState> = BTreeMap::new();
+        for (&id, states) in old.services.iter().zip(self.services) {
+            for state in states {
+                by_name.insert(Arc::clone(&state.key.service), id);
+                known.insert((id, state.address), state);
             }
-            known.insert((Arc::clone(&state.key.service), state.address), state);
         }
-        running.sort_unstable();
+        let running: BTreeSet<u16> = old.services.iter().copied().collect();
         Self::of_each(config, |index, place, key| {
             let backend = &config.services[index].backends[place];
-            if let Some(state) = known.remove(&(Arc::clone(&key.service), backend.address)) {
-                return BackendState {
+            let id = assignment.services[index];
+            let id = match running.contains(&id) {
+                true => Some(id),
+                false => by_name.get(&key.service).copied(),
+            };
+            let Some(id) = id else {
+                return BackendState::new(key, backend, Health::Unknown);
+            };
+            match known.remove(&(id, backend.address)) {
+                Some(state) => BackendState {
                     key,
                     is_local: backend.local,
                     location: state.location.filter(|_| !backend.local),
                     ..state
-                };
-            }
-            if running.binary_search(&key.service).is_err() {
-                return BackendState::new(key, backend, Health::Unknown);
-            }
-            BackendState {
-                reason: Some(NEW.to_owned()),
-                ..BackendState::new(key, backend, Health::Down)
+                },
+                None => BackendState::unproven(key, backend),
             }
         })
     }
@@ -231,6 +261,7 @@ impl Knowledge {
             state.warming_since = is_back.then(Instant::now);
         }
         state.health = report.health;
+        state.is_proven |= report.health == Health::Up;
         state.passes_to_rise = Some(report.passes_to_rise);
         if let Some(identity) = report.outcome.identity() {
             state.identity = Some(identity.to_owned());
@@ -316,3 +347,6 @@ impl Probes {
         self.latest = self.latest.max(report.late_by);
     }
 }
+
+#[cfg(test)]
+mod tests;

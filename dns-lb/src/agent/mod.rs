@@ -6,6 +6,7 @@
 mod applier;
 mod control;
 mod follow;
+mod keeper;
 mod knowledge;
 mod reach;
 mod reload;
@@ -27,9 +28,9 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use self::{applier::Applier, knowledge::Knowledge, reach::Peers};
+use self::{applier::Applier, keeper::Keeper, knowledge::Knowledge, reach::Peers};
 use crate::{
-    admin::{Ledger, Store},
+    admin::Ledger,
     api::{
         Timestamp,
         admin::{self, AdminCommand, AdminSocket, AdminSource},
@@ -177,6 +178,7 @@ fn decide(
             weight: ledger.weight(&service.name, &backend.name, backend.weight),
             warmth: state.warmth(service.slow_start).percent,
             health: state.health,
+            is_proven: state.is_proven,
             location: state.location,
         }
     })
@@ -198,6 +200,8 @@ struct Running {
     applied: Applied,
     /// Which services steer to all backends since none is usable.
     failed_open: Vec<bool>,
+    /// Whether more is known than the last plan goes by.
+    is_stale: bool,
     /// When to hand the plan over again, after a failure.
     retry_at: Option<Instant>,
     neighbors: watch::Receiver<Arc<Neighbors>>,
@@ -211,7 +215,7 @@ struct Running {
     peers: Vec<Peers>,
     /// What operators have set, and where it is kept.
     ledger: Ledger,
-    store: Store,
+    keeper: Keeper,
     /// When a backend that is warming up is to have more of its weight.
     warming_due: Option<Instant>,
     kernel_log: Option<JoinHandle<()>>,
@@ -226,6 +230,10 @@ impl Running {
     /// without would only seem to work.
     async fn until_signal(&mut self, signals: &mut Signals) -> anyhow::Result<&'static str> {
         loop {
+            // What changes while the maps are being written goes into the next plan.
+            if self.is_stale && !self.applier.is_busy() {
+                self.replan();
+            }
             let due = [self.retry_at, self.warming_due]
                 .into_iter()
                 .flatten()
@@ -242,10 +250,10 @@ impl Running {
                     Told::Reload => self.reload_by_signal().await,
                 },
                 Some(report) = self.reports.recv() => {
-                    let check = self.checks.get(&report.backend);
-                    let is_current = check.is_some_and(|check| check.checker.id() == report.checker);
-                    if is_current && self.knowledge.record(report) {
-                        let _ = self.replan();
+                    self.is_stale |= self.record(report);
+                    // Those that wait already: one plan for all of them.
+                    while let Ok(report) = self.reports.try_recv() {
+                        self.is_stale |= self.record(report);
                     }
                 }
                 changed = self.neighbors.changed() => {
@@ -254,9 +262,7 @@ impl Running {
                     self.follow_interfaces(&neighbors);
                     let is_elsewhere = self.knowledge.locate(&neighbors);
                     self.follow_neighbors();
-                    if is_elsewhere {
-                        let _ = self.replan();
-                    }
+                    self.is_stale |= is_elsewhere;
                 }
                 written = self.applier.result() => {
                     let written = written.context("the thread that writes the maps has died")?;
@@ -269,9 +275,16 @@ impl Running {
                     Err(error) => error!(%error, "no status"),
                 },
                 Some(command) = self.asked.commands.recv() => self.serve(command).await,
-                () = due => drop(self.replan()),
+                () = due => self.is_stale = true,
             }
         }
+    }
+
+    /// Takes a report in, unless its checker is no longer the backend's. True: the verdict changed.
+    fn record(&mut self, report: Report) -> bool {
+        let check = self.checks.get(&report.backend);
+        let is_current = check.is_some_and(|check| check.checker.id() == report.checker);
+        is_current && self.knowledge.record(report)
     }
 
     /// Takes in what became of a plan. One that could not be written is tried again.
@@ -292,6 +305,7 @@ impl Running {
     /// Decides anew and hands the plan to the applier. A plan like the last one costs nothing. Gives
     /// the order's number.
     fn replan(&mut self) -> u64 {
+        self.is_stale = false;
         self.retry_at = None;
         self.warming_due = self.next_warming();
         let plan = decide(

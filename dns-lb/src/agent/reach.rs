@@ -10,7 +10,7 @@ use super::knowledge::BackendState;
 use crate::{
     health::{LinkReach, Reach},
     mac::MacAddress,
-    neighbor::Neighbors,
+    neighbor::{Neighbors, Unresolved},
 };
 
 /// MAC addresses and names of a service's backends.
@@ -45,7 +45,11 @@ pub(super) fn reach(
     });
     Reach {
         link,
-        unresolved: state.unresolved.as_ref().map(ToString::to_string),
+        unresolved: state
+            .unresolved
+            .as_ref()
+            .filter(|unresolved| !matches!(unresolved, Unresolved::Resolving { .. }))
+            .map(ToString::to_string),
         is_lost: state.is_lost,
         own_fault: state.own_fault(),
         peers: Arc::clone(peers),

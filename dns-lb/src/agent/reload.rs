@@ -13,9 +13,9 @@ use super::{
 };
 use crate::{
     api::admin::{AdminError, ReloadReport},
-    config::{Config, ConfigError, Difference},
+    config::{Backend, Config, ConfigError, Difference},
     datapath::{DatapathError, Demand, interface_index},
-    steer::{Known, Writer, assign, load_hash_key, load_or_create_hash_key},
+    steer::{Assignment, Known, Writer, assign, load_hash_key, load_or_create_hash_key},
 };
 
 impl Running {
@@ -29,8 +29,9 @@ impl Running {
         let config = load(&self.config_file)?;
         let Difference {
             mut changes,
-            warnings,
+            mut warnings,
         } = Difference::between(&self.config, &config);
+        warnings.extend(replaced(&self.config, &config));
         for name in &config.interfaces {
             // One that has gone away since is attached to when it comes back.
             if !self.config.interfaces.contains(name) {
@@ -83,30 +84,35 @@ impl Running {
 
         // From here on nothing fails but the writing itself, which is tried again.
         let known = Known::of(&self.config, &self.assignment, self.datapath.capacity());
-        self.assignment = assign(&config, &known);
+        let assignment = assign(&config, &known);
+        let old = mem::replace(&mut self.assignment, assignment);
         let knowledge = mem::take(&mut self.knowledge);
-        self.knowledge = knowledge.carry_over(&config);
+        self.knowledge = knowledge.carry_over(&old, &config, &self.assignment);
         self.knowledge.locate(&self.neighbors.borrow());
-        let opened = mem::take(&mut self.failed_open);
-        let opened: BTreeMap<&str, bool> = self
-            .config
+        let opened: BTreeMap<u16, bool> = old
             .services
             .iter()
-            .map(|service| service.name.as_str())
-            .zip(opened)
+            .copied()
+            .zip(mem::take(&mut self.failed_open))
             .collect();
-        let services = config.services.iter();
-        self.failed_open = services
-            .map(|service| opened.get(service.name.as_str()).copied().unwrap_or(false))
+        let ids = self.assignment.services.iter();
+        self.failed_open = ids
+            .map(|id| opened.get(id).copied().unwrap_or(false))
             .collect();
+        let names = names(&self.config, &old, &config, &self.assignment);
         self.config = config;
         self.hash_key = key;
-        let is_less_set = forget_removed(&mut self.ledger, &self.config);
+        let before = self.ledger.clone();
+        self.ledger.rename(|service, backend| {
+            let key = (service.to_owned(), backend.to_owned());
+            names.get(&key).cloned()
+        });
+        forget_removed(&mut self.ledger, &self.config);
         self.follow_configuration();
         let order = self.replan();
-        if is_less_set {
+        if self.ledger != before {
             // Said in the log; what is kept too long is dropped at the next start.
-            let _ = self.keep_ledger().await;
+            drop(self.keeper.keep(self.ledger.clone()));
         }
         self.await_written(order).await
     }
@@ -209,6 +215,55 @@ impl Running {
         self.program_id = self.datapath.program_id()?;
         Ok(())
     }
+}
+
+/// What a backend, by service and name, is called in another configuration: it is the same if its service
+/// has the same id, and it the same address.
+fn names(
+    old: &Config,
+    old_ids: &Assignment,
+    new: &Config,
+    new_ids: &Assignment,
+) -> BTreeMap<(String, String), (String, String)> {
+    let mut now = BTreeMap::new();
+    for (service, &id) in new.services.iter().zip(&new_ids.services) {
+        for backend in &service.backends {
+            let name = (service.name.clone(), backend.name.clone());
+            now.insert((id, backend.address), name);
+        }
+    }
+    let mut names = BTreeMap::new();
+    for (service, &id) in old.services.iter().zip(&old_ids.services) {
+        for backend in &service.backends {
+            if let Some(name) = now.get(&(id, backend.address)) {
+                names.insert((service.name.clone(), backend.name.clone()), name.clone());
+            }
+        }
+    }
+    names
+}
+
+/// Services of which no server stays: nobody is proven to take the place of those that go.
+fn replaced(old: &Config, new: &Config) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for service in &new.services {
+        let Some(was) = old.services.iter().find(|was| was.name == service.name) else {
+            continue;
+        };
+        let stays = |backend: &Backend| {
+            was.backends
+                .iter()
+                .any(|old| old.address == backend.address)
+        };
+        if !service.backends.iter().any(stays) {
+            warnings.push(format!(
+                "{}: none of its servers stays, and until new ones are found queries are lost; \
+                 add the new ones first, and take the old ones out when those are up",
+                service.name
+            ));
+        }
+    }
+    warnings
 }
 
 /// The interfaces of a configuration that there are now.

@@ -24,7 +24,7 @@ use crate::{
     admin::{Action, Admin, Change, Ledger, Selection, apply},
     api::Timestamp,
     config::{Config, OnNoBackend},
-    health::{BackendKey, Checker, Checkers, Ending, Health, Outcome, OwnFault, Report},
+    health::{BackendKey, Checker, Checkers, Ending, Health, Outcome, OwnFault, Reach, Report},
     mac::MacAddress,
     neighbor::{Link, Neighbor, Neighbors, Unresolved},
     steer::{Assignment, Known, Plan, Recorded, assign},
@@ -218,7 +218,13 @@ impl Farm {
                 }
             };
             let check = Arc::new(service.health.clone());
-            let checker = checkers.spawn_with(key.clone(), check, Health::Unknown, probe_once);
+            let checker = checkers.spawn_with(
+                key.clone(),
+                check,
+                Reach::default(),
+                Health::Unknown,
+                probe_once,
+            );
             farm.checkers.insert(key.clone(), checker);
             farm.servers.insert(key, server);
         }

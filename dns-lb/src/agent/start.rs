@@ -16,7 +16,9 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::{Asked, Options, Running, applier::Applier, decide, knowledge::Knowledge};
+use super::{
+    Asked, Options, Running, applier::Applier, decide, keeper::Keeper, knowledge::Knowledge,
+};
 use crate::{
     admin::{Ledger, Removed, Store, StoreError, Weight},
     api::Timestamp,
@@ -50,7 +52,12 @@ impl Running {
             await_neighbors(&mut neighbors).await;
         }
         let store = Store::new(config.state_file.clone());
-        let ledger = load_ledger(&store, &config);
+        let (ledger, is_less) = load_ledger(&store, &config);
+        let keeper = Keeper::spawn(store);
+        if is_less {
+            // Said in the log; what is kept too long is dropped at the next start.
+            drop(keeper.keep(ledger.clone()));
+        }
         let up = match bring_up(
             &mut datapath,
             maps,
@@ -86,7 +93,8 @@ impl Running {
             checks: BTreeMap::new(),
             peers: Vec::new(),
             ledger,
-            store,
+            keeper,
+            is_stale: false,
             warming_due: None,
             config,
             config_file: options.config_file,
@@ -124,7 +132,8 @@ async fn await_neighbors(neighbors: &mut watch::Receiver<Arc<Neighbors>>) {
 }
 
 /// What operators have set. A file that is of no use is no reason not to steer.
-fn load_ledger(store: &Store, config: &Config) -> Ledger {
+/// True: some of it is of backends that are no longer configured, and is dropped.
+fn load_ledger(store: &Store, config: &Config) -> (Ledger, bool) {
     let mut ledger = store.load().unwrap_or_else(|error| {
         error!(%error, "what operators had set is lost: every backend is enabled, at its configured weight");
         if matches!(error, StoreError::Broken { .. }) {
@@ -138,8 +147,8 @@ fn load_ledger(store: &Store, config: &Config) -> Ledger {
     for (service, backend, entry) in ledger.iter() {
         info!(service, backend, admin = %entry.admin, weight = entry.weight.map(Weight::get), by = entry.by, "set by an operator");
     }
-    forget_removed(&mut ledger, config);
-    ledger
+    let is_less = forget_removed(&mut ledger, config);
+    (ledger, is_less)
 }
 
 /// Drops what was set on backends that are not configured.

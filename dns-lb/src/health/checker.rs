@@ -87,11 +87,13 @@ pub struct Checkers {
 /// next; what was missed is not made up for, so a stall is never followed by a burst.
 ///
 /// The first probe comes at a random moment within `fast_interval`, and each time that a verdict
-/// settles the next comes at a random moment within the following `interval`. So the probes of many
-/// backends spread out, although all of them start together.
+/// settles the next comes at a random moment within the following `interval`. From then on the probes keep
+/// to that rhythm, whatever comes between. So those of many backends are spread, although all of them
+/// start together, and stay spread after a stall.
 ///
-/// A backend that the kernel finds no more on the link is down at once. One that it finds elsewhere is
-/// probed at once. A fault of this host says nothing about a backend: the verdict stays as it is.
+/// A backend that the kernel finds no more on the link is down at once. One that has another MAC address
+/// is probed at once, and one that can be asked in another way within `fast_interval`. A fault of this host
+/// says nothing about a backend: the verdict stays as it is.
 ///
 /// # How long detection takes
 ///
@@ -128,13 +130,18 @@ impl Checkers {
         }
     }
 
-    /// Starts to probe `target` with `check`, from the verdict `initial` on. Where the backend is, it
-    /// has to be [told](Checker::reach).
+    /// Starts to probe `target` with `check`, from the verdict `initial` on.
     ///
     /// # Panics
     /// Outside a tokio runtime with network and time enabled.
     #[must_use]
-    pub fn spawn(&self, target: Target, check: Arc<HealthCheck>, initial: Health) -> Checker {
+    pub fn spawn(
+        &self,
+        target: Target,
+        check: Arc<HealthCheck>,
+        reach: Reach,
+        initial: Health,
+    ) -> Checker {
         let backend = target.backend.clone();
         let asked = Arc::clone(&check);
         let source = Arc::new(Source {
@@ -148,7 +155,7 @@ impl Checkers {
                 prober.probe(target, &check, &reach, extra).await
             }
         };
-        self.spawn_with(backend, check, initial, probe_once)
+        self.spawn_with(backend, check, reach, initial, probe_once)
     }
 
     /// The same with another way to probe.
@@ -156,10 +163,11 @@ impl Checkers {
         &self,
         backend: BackendKey,
         check: Arc<HealthCheck>,
+        reach: Reach,
         initial: Health,
         probe_once: impl FnMut(Arc<Reach>, Extra) -> F + Send + 'static,
     ) -> Checker {
-        let reached = Arc::new(Reach::default());
+        let reached = Arc::new(reach);
         let (reach, follows) = watch::channel(Arc::clone(&reached));
         let id = self.spawned.fetch_add(1, Ordering::Relaxed);
         let schedule = Schedule {
@@ -168,6 +176,7 @@ impl Checkers {
             state: State::new(&check, initial),
             reach: follows,
             reached,
+            fast_interval: check.fast_interval,
             reports: self.reports.clone(),
         };
         let in_flight = Arc::clone(&self.in_flight);
@@ -223,6 +232,7 @@ struct Schedule {
     reach: watch::Receiver<Arc<Reach>>,
     /// What `reach` said when it was last looked at.
     reached: Arc<Reach>,
+    fast_interval: Duration,
     reports: mpsc::Sender<Report>,
 }
 
@@ -230,8 +240,11 @@ struct Schedule {
 enum Followed {
     /// Nothing for a probe on its way.
     Same,
-    /// The backend is elsewhere, or can be asked again: the next probe is due now.
-    Moved,
+    /// The backend is elsewhere, or can be asked again: the next probe is due within this time.
+    Moved {
+        /// Zero for at once.
+        within: Duration,
+    },
     /// Nobody listens any more.
     Ended,
 }
@@ -245,13 +258,15 @@ impl Schedule {
     ) {
         let mut side = SideChecks::new(check);
         let mut due = Instant::now() + random_within(Duration::ZERO, check.fast_interval);
+        // What settled probes keep to, whatever comes between: so they stay spread.
+        let mut phase = due;
         loop {
             tokio::select! {
                 () = sleep_until(due) => {}
                 _ = self.reach.changed() => {
                     match self.follow().await {
                         Followed::Same => {}
-                        Followed::Moved => due = due.min(Instant::now()),
+                        Followed::Moved { within } => due = due.min(soon(within)),
                         Followed::Ended => return,
                     }
                     continue;
@@ -267,25 +282,30 @@ impl Schedule {
             let mut probing = pin!(probe_once(reached, extra));
             let outcome = loop {
                 tokio::select! {
-                    outcome = &mut probing => break Some(outcome),
+                    outcome = &mut probing => break Ok(outcome),
                     _ = self.reach.changed() => {}
                 }
                 match self.follow().await {
                     Followed::Same => {}
-                    Followed::Moved => break None,
+                    Followed::Moved { within } => break Err(within),
                     Followed::Ended => return,
                 }
             };
             drop(permit);
             let ended = Instant::now();
-            let Some(outcome) = outcome else {
-                due = ended;
-                continue;
+            let outcome = match outcome {
+                Ok(outcome) => outcome,
+                Err(within) => {
+                    due = soon(within);
+                    continue;
+                }
             };
 
             let outcome = side.learn(extra, outcome);
             let was_pending = self.state.is_pending();
-            let transition = match outcome.is_own_fault() {
+            // What this host lacks now it may have lacked for a while.
+            let is_own = !outcome.passed() && self.reached.own_fault.is_some();
+            let transition = match is_own || outcome.is_own_fault() {
                 true => None,
                 false => self.state.observe(outcome.passed(), ended),
             };
@@ -297,13 +317,18 @@ impl Schedule {
             }
 
             let delay = self.state.next_delay();
-            let settles = was_pending && !self.state.is_pending();
-            let delay = if settles {
-                random_within(check.fast_interval.min(delay), delay)
-            } else {
-                delay
-            };
-            due = ended.max(begun + delay);
+            let is_pending = self.state.is_pending();
+            if was_pending && !is_pending {
+                phase = begun + random_within(check.fast_interval.min(delay), delay);
+            }
+            due = ended.max(match is_pending {
+                true => begun + delay,
+                false => {
+                    // Near enough to a beat it is taken for that one.
+                    phase = next_beat(phase, delay, begun + check.fast_interval.min(delay) / 2);
+                    phase
+                }
+            });
         }
     }
 
@@ -325,12 +350,22 @@ impl Schedule {
                 return Followed::Ended;
             }
         }
+        let mac = |reach: &Reach| reach.link.as_ref().map(|link| link.mac);
+        let macs = mac(&was).zip(mac(&self.reached));
+        let is_other = macs.is_some_and(|(then, now)| then != now);
         let is_moved = self.reached.link != was.link;
         let is_found = was.is_lost && !self.reached.is_lost;
         let is_mended = was.own_fault.is_some() && self.reached.own_fault.is_none();
-        match is_moved || is_found || is_mended {
-            true => Followed::Moved,
-            false => Followed::Same,
+        match () {
+            // One backend, of which nothing is known there.
+            () if is_other => Followed::Moved {
+                within: Duration::ZERO,
+            },
+            // Perhaps all of an interface at once.
+            () if is_moved || is_found || is_mended => Followed::Moved {
+                within: self.fast_interval,
+            },
+            () => Followed::Same,
         }
     }
 
@@ -354,6 +389,18 @@ impl Schedule {
         };
         self.reports.send(report).await.is_ok()
     }
+}
+
+/// A moment within this time from now.
+fn soon(within: Duration) -> Instant {
+    Instant::now() + random_within(Duration::ZERO, within)
+}
+
+/// The first beat of a rhythm, of which `last` is one, that is not before `earliest`.
+fn next_beat(last: Instant, rhythm: Duration, earliest: Instant) -> Instant {
+    let since = earliest.saturating_duration_since(last);
+    let beats = since.as_nanos().div_ceil(rhythm.as_nanos().max(1));
+    last + rhythm.saturating_mul(u32::try_from(beats).unwrap_or(u32::MAX))
 }
 
 fn random_within(shortest: Duration, longest: Duration) -> Duration {

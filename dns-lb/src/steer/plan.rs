@@ -90,6 +90,9 @@ pub struct Knowledge {
     pub warmth: u8,
     /// What the probes say.
     pub health: Health,
+    /// Whether a probe has ever found it up, or none has been asked to yet: one that a running
+    /// service is given is down until then, and distrust of probes does not let it in.
+    pub is_proven: bool,
     /// Where it is; `None` until it has been resolved.
     pub location: Option<Location>,
 }
@@ -103,6 +106,7 @@ impl Knowledge {
             weight,
             warmth: 100,
             health: Health::Unknown,
+            is_proven: true,
             location: None,
         }
     }
@@ -112,7 +116,7 @@ impl Knowledge {
 ///
 /// A backend takes new queries when it is enabled, has a weight, is not down, and is on this host or
 /// has been found on the link. If none of a service does, the service's `on_no_backend` decides. If
-/// some do, but more than `max_ejected` are down, all that only health keeps out take queries too.
+/// some do, but more than `max_ejected` of those that have ever been up are down, they take queries too.
 #[must_use]
 pub fn plan(
     config: &Config,
@@ -154,10 +158,10 @@ fn plan_service(
         })
         .collect();
     let is_warming = wanted.iter().any(|(_, known, _)| known.warmth < 100);
-    let members_if = |takes_queries: &dyn Fn(Health) -> bool| -> Vec<Member> {
+    let members_if = |takes_queries: &dyn Fn(&Knowledge) -> bool| -> Vec<Member> {
         wanted
             .iter()
-            .filter(|(_, known, _)| takes_queries(known.health))
+            .filter(|(_, known, _)| takes_queries(known))
             .map(|&&(id, known, backend)| Member {
                 id,
                 address: mapped(backend.address),
@@ -168,17 +172,19 @@ fn plan_service(
             })
             .collect()
     };
-    let usable = members_if(&|health| health != Health::Down);
-    let ejected = wanted.len() - usable.len();
-    let too_many = ejected * 100 > service.max_ejected as usize * wanted.len();
-    let fails_open = match usable.is_empty() {
-        true => service.on_no_backend == config::OnNoBackend::FailOpen,
-        false => too_many,
-    };
-    let members = if fails_open {
-        members_if(&|_| true)
-    } else {
-        usable
+    let usable = members_if(&|known| known.health != Health::Down);
+    let proven = wanted
+        .iter()
+        .filter(|(_, known, _)| known.is_proven)
+        .count();
+    let ejected = proven.saturating_sub(usable.len());
+    let too_many = ejected * 100 > service.max_ejected as usize * proven;
+    let (fails_open, members) = match usable.is_empty() {
+        true if service.on_no_backend == config::OnNoBackend::FailOpen => {
+            (true, members_if(&|_| true))
+        }
+        false if too_many => (true, members_if(&|known| known.is_proven)),
+        _ => (false, usable),
     };
     let failed_open = fails_open && !members.is_empty();
     let bound = service

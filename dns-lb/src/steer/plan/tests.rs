@@ -17,6 +17,7 @@ const WELL: Knowledge = Knowledge {
     weight: 1,
     warmth: 100,
     health: Health::Up,
+    is_proven: true,
     location: Some(HERE),
 };
 const DOWN: Knowledge = Knowledge {
@@ -133,6 +134,16 @@ fn probes_that_eject_more_than_they_may_are_not_believed() {
         );
         assert_eq!(service.failed_open, !believed);
     }
+    // Who has never been up is none that probes eject, nor whom distrust of them lets in.
+    let new = Knowledge {
+        is_proven: false,
+        ..DOWN
+    };
+    let service = plan_for("max_ejected = \"50%\"", &[WELL, new, new]);
+    assert_eq!(members(&service), [1]);
+    assert!(!service.failed_open);
+    let service = plan_for("max_ejected = \"0%\"", &[WELL, DOWN, new]);
+    assert_eq!(members(&service), [1, 2]);
     // All down is another matter: the service has its say.
     let settings = "max_ejected = \"50%\"\non_no_backend = \"drop\"";
     assert!(plan_for(settings, &[DOWN, DOWN]).members.is_empty());
@@ -166,6 +177,7 @@ fn knowledge() -> impl Strategy<Value = Knowledge> {
             weight,
             warmth,
             health,
+            is_proven: true,
             location: found.then_some(HERE),
         },
     )

@@ -33,7 +33,7 @@ use crate::{
     admin::Ledger,
     api::{
         Timestamp,
-        admin::{self, AdminCommand, AdminSocket, AdminSource},
+        admin::{self, AdminCommand, AdminSource},
         server::{self, StatusRequest, StatusSource},
     },
     config::{Config, HealthCheck},
@@ -72,7 +72,6 @@ pub async fn run(config: Config, options: Options) -> anyhow::Result<()> {
         .map_err(|reason| cannot_listen(config.api.listen, &reason))?;
     let hash_key = load_or_create_hash_key(&config.hash_key_file)?;
     let neighbors = neighbor::start(start::wanted(&config)).await?;
-    let socket = AdminSocket::bind(&config.api).await?;
 
     let (statuses, status_requests) = StatusSource::new();
     let (orders, commands) = AdminSource::new();
@@ -81,7 +80,7 @@ pub async fn run(config: Config, options: Options) -> anyhow::Result<()> {
         commands,
     };
     let detach = options.detach_on_exit;
-    let mut running = Running::start(config, options, hash_key, neighbors, asked).await?;
+    let (mut running, socket) = Running::start(config, options, hash_key, neighbors, asked).await?;
     let (stop_servers, stopped) = watch::channel(());
     let until_stopped = || {
         let mut stopped = stopped.clone();

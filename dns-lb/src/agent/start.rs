@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     admin::{Ledger, Removed, Store, StoreError, Weight},
-    api::Timestamp,
+    api::{Timestamp, admin::AdminSocket},
     config::Config,
     datapath::{Attachment, Counters, Datapath, DatapathError, Demand, Maps},
     health::Checkers,
@@ -45,8 +45,16 @@ impl Running {
         hash_key: HashKey,
         watcher: neighbor::Handle,
         asked: Asked,
-    ) -> anyhow::Result<Self> {
+    ) -> anyhow::Result<(Self, AdminSocket)> {
         let (mut datapath, maps) = Datapath::load(&options.pin_dir, Demand::of(&config))?;
+        // Not before the pins are this agent's: what a second one is told is that there is a first.
+        let socket = match AdminSocket::bind(&config.api).await {
+            Ok(socket) => socket,
+            Err(error) => {
+                datapath.abandon();
+                return Err(error.into());
+            }
+        };
         let mut neighbors = watcher.neighbors();
         if !datapath.adopted() {
             await_neighbors(&mut neighbors).await;
@@ -116,7 +124,7 @@ impl Running {
             kernel_log,
         };
         running.follow_configuration();
-        Ok(running)
+        Ok((running, socket))
     }
 }
 

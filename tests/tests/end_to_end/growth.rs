@@ -33,6 +33,7 @@ fn configuration(backends: &[&Backend], others: u8) -> String {
         let _ = write!(
             text,
             "\n[[service]]\nname = \"other{last}\"\nvips = [\"192.0.2.{last}\"]\n\
+             [service.health]\npath = \"real\"\n\
              [[service.backend]]\nname = \"of{last}\"\naddress = \"{}\"\n",
             backends[0].address
         );

@@ -194,11 +194,8 @@ fn interfaces_services_vips_and_policies_change_live() {
     assert_eq!(stage.agent.status().expect("a status").services.len(), 1);
     let report = load.run_for(Duration::from_millis(300)).expect("a report");
     assert_eq!(report.lost(), 0, "{:?}", report.loss_windows());
-    assert_eq!(
-        report.by_identity().len(),
-        1,
-        "one name, on one server after the other at most"
-    );
+    // One name: on one server, or on one after the other.
+    assert!((1..=2).contains(&report.by_identity().len()));
 }
 
 #[test]

@@ -205,7 +205,9 @@ async fn a_reader_who_stalls_holds_the_probes_and_their_lateness_is_told() {
     );
     assert!(late[2] > 5 * check.interval, "{late:?}");
     assert!(late[3] <= 2 * MILLISECOND, "{late:?}");
-    assert!(reports[3].0 - reports[2].0 >= check.interval - 2 * MILLISECOND);
+    // What was missed is not made up for: the next comes with the next beat.
+    let gap = reports[3].0 - reports[2].0;
+    assert!(gap >= check.fast_interval / 2 && gap <= check.interval + check.fast_interval);
 }
 
 #[tokio::test(start_paused = true)]

@@ -34,6 +34,7 @@ use crate::{
         Timestamp,
         admin::{self, AdminCommand, AdminSocket, AdminSource},
         server::{self, StatusRequest, StatusSource},
+        status::Tables,
     },
     config::{Config, HealthCheck},
     datapath::{Attachment, Counters, Datapath, DatapathError},
@@ -196,6 +197,7 @@ struct Running {
     started_at: Timestamp,
     applier: Applier,
     applied: Applied,
+    tables: Tables,
     /// Which services steer to all backends since none is usable.
     failed_open: Vec<bool>,
     /// When to hand the plan over again, after a failure.
@@ -278,11 +280,13 @@ impl Running {
     fn take_in(&mut self, result: Result<Applied, DatapathError>) -> Result<(), DatapathError> {
         match result {
             Ok(applied) => {
+                self.tables.count(&applied);
                 self.applied = applied;
                 Ok(())
             }
             Err(error) => {
                 error!(%error, "the maps could not be written: steering goes on as before, and it is tried again");
+                self.tables.failed += 1;
                 self.retry_at = Some(Instant::now() + RETRY);
                 Err(error)
             }

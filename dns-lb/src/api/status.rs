@@ -8,6 +8,7 @@ use dns_lb_common::{Ending, EndingCounters, QueryCounters, QueryType};
 use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
+pub use super::durations::{BOUNDS_US, Durations};
 pub use crate::admin::Admin;
 use crate::{
     config::{Policy, Protocol},
@@ -18,6 +19,7 @@ use crate::{
 
 /// The whole document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Status {
     /// Version of the agent.
     pub version: String,
@@ -27,12 +29,15 @@ pub struct Status {
     pub generation: u64,
     /// The XDP program.
     pub dataplane: Dataplane,
+    /// The writing of the tables.
+    pub tables: Tables,
     /// In the order of the configuration.
     pub services: Vec<Service>,
 }
 
 /// The XDP program, where it runs and what it has counted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Dataplane {
     /// In the order of the configuration.
     pub interfaces: Vec<Interface>,
@@ -40,8 +45,21 @@ pub struct Dataplane {
     pub counters: Counters,
 }
 
+/// The writing of what packets are steered by, since the agent started.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Tables {
+    /// How long it took to build and write what had changed, until packets went by it.
+    pub builds: Durations,
+    /// The last of these in microseconds; null before the first.
+    pub last_us: Option<u64>,
+    /// How often it could not be done, so that packets were steered as before.
+    pub failed: u64,
+}
+
 /// An interface that the program is attached to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Interface {
     /// Its name.
     pub name: String,
@@ -55,6 +73,7 @@ pub struct Interface {
 
 /// Packets by the way they ended.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Counters {
     /// All packets that the program has seen.
     pub total: Endings,
@@ -76,6 +95,7 @@ pub fn endings(counters: &EndingCounters) -> Endings {
 
 /// A service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Service {
     /// As configured.
     pub name: String,
@@ -106,6 +126,7 @@ pub struct Service {
 
 /// TCP to a service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Tcp {
     /// Segments that were steered.
     pub packets: u64,
@@ -115,6 +136,7 @@ pub struct Tcp {
 
 /// Queries over UDP to a service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Queries {
     /// By the type that they ask for; every type that is counted is there, the rest as `other`.
     pub types: BTreeMap<String, u64>,
@@ -136,6 +158,7 @@ pub fn queries(counters: &QueryCounters) -> Queries {
 
 /// A backend of a service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Backend {
     /// As configured.
     pub name: String,
@@ -173,6 +196,8 @@ pub struct Backend {
     pub since: Timestamp,
     /// Why it is down; null if it is not, or has been since before the agent started.
     pub reason: Option<String>,
+    /// How often `health` has changed since the agent has had this backend.
+    pub transitions: Transitions,
     /// Why nothing can be found out about it from this host now, so that `health` stays as it is;
     /// null if it can.
     pub frozen: Option<String>,
@@ -185,8 +210,19 @@ pub struct Backend {
     pub probes: Probes,
 }
 
+/// Changes of a backend's health.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Transitions {
+    /// From anything else to up.
+    pub up: u64,
+    /// From anything else to down.
+    pub down: u64,
+}
+
 /// What an operator has set on a backend.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SetBy {
     /// Who, such as `uid 1000 (alice), pid 42`.
     pub by: String,
@@ -197,7 +233,8 @@ pub struct SetBy {
 }
 
 /// Probes of a backend, by how they went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Probes {
     /// All that have ended.
     pub total: u64,
@@ -209,10 +246,15 @@ pub struct Probes {
     pub late: u64,
     /// How much later than due the latest began, in microseconds.
     pub latest_us: u64,
+    /// All by how they ended, in the words of `last_probe`'s `cause`; those that were not are absent.
+    pub causes: BTreeMap<String, u64>,
+    /// From query to the reply or refusal that decided, of those probes that had one.
+    pub rtt: Durations,
 }
 
 /// A probe that has ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LastProbe {
     /// When it ended.
     pub at: Timestamp,
@@ -275,6 +317,7 @@ impl Status {
             }),
             since: time("2026-01-31T11:00:00.000Z"),
             reason: rtt_us.is_none().then(|| "timeout".to_owned()),
+            transitions: Transitions { up: 2, down: 1 },
             frozen: rtt_us
                 .is_none()
                 .then(|| "interface eth0 is down".to_owned()),
@@ -286,6 +329,14 @@ impl Status {
                 own_faults: 3,
                 late: if rtt_us.is_some() { 0 } else { 2 },
                 latest_us: if rtt_us.is_some() { 700 } else { 21_000 },
+                causes: [("passed", 3), ("timeout", 4), ("own_fault", 3)]
+                    .map(|(cause, count)| (cause.to_owned(), count))
+                    .into(),
+                rtt: Durations {
+                    count: 3,
+                    sum_us: 642,
+                    buckets: [(250, 2), (500, 1)].into(),
+                },
             },
         };
         Self {
@@ -303,6 +354,15 @@ impl Status {
                     total: endings(&total),
                     no_service: endings(&no_service),
                 },
+            },
+            tables: Tables {
+                builds: Durations {
+                    count: 2,
+                    sum_us: 9_000,
+                    buckets: [(5_000, 2)].into(),
+                },
+                last_us: Some(4_400),
+                failed: 1,
             },
             services: vec![Service {
                 name: "resolvers".to_owned(),
@@ -336,7 +396,7 @@ impl Status {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::*;
+    use super::{super::testing::assert_shipped, *};
 
     #[test]
     fn names_are_those_that_others_build_on() {
@@ -352,6 +412,8 @@ mod tests {
         let probes = |late: u64, latest_us: u64| {
             json!({
                 "total": 10, "failed": 4, "own_faults": 3, "late": late, "latest_us": latest_us,
+                "causes": {"own_fault": 3, "passed": 3, "timeout": 4},
+                "rtt": {"count": 3, "sum_us": 642, "buckets": {"250": 2, "500": 1}},
             })
         };
         let up = json!({
@@ -377,6 +439,7 @@ mod tests {
             },
             "since": "2026-01-31T11:00:00.000Z",
             "reason": null,
+            "transitions": {"up": 2, "down": 1},
             "frozen": null,
             "passes_to_rise": 3,
             "identity": "dns1.example",
@@ -409,6 +472,7 @@ mod tests {
             },
             "since": "2026-01-31T11:00:00.000Z",
             "reason": "timeout",
+            "transitions": {"up": 2, "down": 1},
             "frozen": "interface eth0 is down",
             "passes_to_rise": 3,
             "identity": null,
@@ -426,6 +490,11 @@ mod tests {
                     "total": zero_but(&[("transmitted", 1_234_567), ("not_service", 12)]),
                     "no_service": zero_but(&[("not_service", 12)]),
                 },
+            },
+            "tables": {
+                "builds": {"count": 2, "sum_us": 9_000, "buckets": {"5000": 2}},
+                "last_us": 4_400,
+                "failed": 1,
             },
             "services": [{
                 "name": "resolvers",
@@ -451,6 +520,15 @@ mod tests {
         assert_eq!(document, expected);
         let read: Status = serde_json::from_value(document).unwrap();
         assert_eq!(read, Status::sample());
+    }
+
+    /// `UPDATE_DOCS=1` mends what is wrong.
+    #[test]
+    fn the_schema_is_that_of_the_types() {
+        let written = schemars::generate::SchemaSettings::draft2020_12().for_serialize();
+        let schema = written.into_generator().into_root_schema_for::<Status>();
+        let schema = serde_json::to_string_pretty(&schema).unwrap();
+        assert_shipped("docs/status.schema.json", |_| schema + "\n");
     }
 
     /// A newer agent may say more than an older command line knows.

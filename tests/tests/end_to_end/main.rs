@@ -12,6 +12,8 @@ mod interfaces;
 mod ipv6;
 mod jumbo;
 mod kernel_log;
+mod log_formats;
+mod metrics;
 mod nothing_lost;
 mod path_mtu;
 mod refusals;

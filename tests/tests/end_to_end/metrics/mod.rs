@@ -134,6 +134,18 @@ fn a_real_prometheus_sees_what_happens() {
         let failed = "sum(dns_lb_probes_total{backend=\"dns2\",cause!=\"passed\"})";
         prometheus.value(failed) >= Some(2.0)
     });
+    let fell = |name: &str| {
+        let fell = "dns_lb_backend_transitions_total{to=\"down\",backend=";
+        prometheus.value(&format!("{fell}\"{name}\"}}"))
+    };
+    assert_eq!((fell("dns1"), fell("dns2")), (Some(0.0), Some(1.0)));
+    // The first tables, and those without dns2.
+    assert!(prometheus.value("dns_lb_table_build_seconds_count") >= Some(2.0));
+    assert!(
+        prometheus
+            .value("dns_lb_last_table_build_seconds > 0")
+            .is_some()
+    );
     let share = "dns_lb_backend_share_ratio{backend=\"dns1\"}";
     assert_eq!(prometheus.value(share), Some(1.0));
     assert_eq!(prometheus.ask("ALERTS{alertname=\"DnsLbAgentDown\"}"), []);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// A 48-bit MAC address (IEEE 802), in transmission order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String", extend("pattern" = r"^[0-9a-f]{2}(:[0-9a-f]{2}){5}$")))]
 pub struct MacAddress(pub [u8; 6]);
 
 impl MacAddress {

@@ -14,6 +14,7 @@ pub mod failover;
 pub mod lab;
 pub mod load;
 pub mod machine;
+pub mod monitoring;
 mod mounts;
 mod network;
 pub mod node;

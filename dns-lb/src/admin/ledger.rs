@@ -46,6 +46,7 @@ pub struct Removed {
 /// What the operator wants of a backend. What the probes say is another matter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Admin {
     /// New queries, as long as it is not down.
     #[default]

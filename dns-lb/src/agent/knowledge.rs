@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
+    api::status::{Durations, Transitions},
     config::{self, Config},
     health::{BackendKey, Health, LATE, Outcome, Report, Warmth},
     mac::MacAddress,
@@ -48,6 +49,8 @@ pub(super) struct BackendState {
     pub(super) passes_to_rise: Option<u32>,
     pub(super) last_probe: Option<Probe>,
     pub(super) probes: Probes,
+    /// Changes of its health since the agent has had it.
+    pub(super) transitions: Transitions,
     /// What the server calls itself.
     pub(super) identity: Option<String>,
     pub(super) location: Option<Location>,
@@ -67,7 +70,7 @@ pub(super) struct Probe {
 }
 
 /// Probes of a backend since the agent has had it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Probes {
     pub(super) total: u64,
     pub(super) failed: u64,
@@ -75,6 +78,10 @@ pub(super) struct Probes {
     pub(super) own_faults: u64,
     pub(super) late: u64,
     pub(super) latest: std::time::Duration,
+    /// By [`Outcome::cause`].
+    pub(super) causes: BTreeMap<&'static str, u64>,
+    /// Of those that had a reply.
+    pub(super) rtt: Durations,
 }
 
 impl BackendState {
@@ -91,6 +98,7 @@ impl BackendState {
             passes_to_rise: None,
             last_probe: None,
             probes: Probes::default(),
+            transitions: Transitions::default(),
             identity: None,
             location: None,
             unresolved: None,
@@ -257,6 +265,11 @@ impl Knowledge {
                 Health::Unknown | Health::Up => info!(backend = %key, %from, %to, reason, "health"),
             }
             state.reason = (to == Health::Down).then_some(reason);
+            match to {
+                Health::Up => state.transitions.up += 1,
+                Health::Down => state.transitions.down += 1,
+                Health::Unknown => {}
+            }
             let is_back = from == Health::Down && to == Health::Up;
             state.warming_since = is_back.then(Instant::now);
         }
@@ -345,6 +358,10 @@ impl Probes {
         self.failed += u64::from(!report.outcome.passed() && !report.outcome.is_own_fault());
         self.late += u64::from(report.late_by > LATE);
         self.latest = self.latest.max(report.late_by);
+        *self.causes.entry(report.outcome.cause()).or_default() += 1;
+        if let Some(rtt) = report.outcome.rtt() {
+            self.rtt.count(rtt);
+        }
     }
 }
 

@@ -35,6 +35,7 @@ use crate::{
         Timestamp,
         admin::{self, AdminCommand, AdminSource},
         server::{self, StatusRequest, StatusSource},
+        status::Tables,
     },
     config::{Config, HealthCheck},
     datapath::{Attachment, Counters, Datapath, DatapathError},
@@ -197,6 +198,7 @@ struct Running {
     started_at: Timestamp,
     applier: Applier,
     applied: Applied,
+    tables: Tables,
     /// Which services steer to all backends since none is usable.
     failed_open: Vec<bool>,
     /// Whether more is known than the last plan goes by.
@@ -290,11 +292,13 @@ impl Running {
     fn take_in(&mut self, result: Result<Applied, DatapathError>) -> Result<(), DatapathError> {
         match result {
             Ok(applied) => {
+                self.tables.count(&applied);
                 self.applied = applied;
                 Ok(())
             }
             Err(error) => {
                 error!(%error, "the maps could not be written: steering goes on as before, and it is tried again");
+                self.tables.failed += 1;
                 self.retry_at = Some(Instant::now() + RETRY);
                 Err(error)
             }

@@ -187,6 +187,7 @@ impl Running {
             Err(error) => return Err(self.shrink_back(old, error)),
         }
         self.applier = Applier::spawn(writer);
+        self.tables.count(&applied);
         self.applied = applied;
         self.reopen().map_err(|error| {
             let text = format!("the maps have grown, but cannot be read: {error}");

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     admin::{Ledger, Removed, Store, StoreError, Weight},
-    api::{Timestamp, admin::AdminSocket},
+    api::{Timestamp, admin::AdminSocket, status::Tables},
     config::Config,
     datapath::{Attachment, Counters, Datapath, DatapathError, Demand, Maps},
     health::Checkers,
@@ -95,6 +95,8 @@ impl Running {
         let (report_sender, reports) = mpsc::channel(REPORT_QUEUE);
         let checkers = Checkers::new(report_sender);
         let kernel_log = follow_kernel_log(&mut datapath);
+        let mut tables = Tables::default();
+        tables.count(&up.applied);
         let mut running = Self {
             failed_open: vec![false; config.services.len()],
             checkers,
@@ -116,6 +118,7 @@ impl Running {
             started_at: Timestamp::now(),
             applier: Applier::spawn(up.writer),
             applied: up.applied,
+            tables,
             retry_at: None,
             neighbors,
             watcher,

@@ -7,11 +7,12 @@ use dns_lb_common::{Ending, NO_SERVICE, ServiceCounters};
 use super::Running;
 use crate::{
     api::status::{
-        Backend, Counters, Dataplane, Interface, LastProbe, Probes, Service, SetBy, Status, Tcp,
-        endings, queries,
+        Backend, Counters, Dataplane, Interface, LastProbe, Probes, Service, SetBy, Status, Tables,
+        Tcp, endings, queries,
     },
     config,
     datapath::DatapathError,
+    steer::Applied,
 };
 
 /// How things are now.
@@ -54,8 +55,19 @@ pub(super) fn status(agent: &Running) -> Result<Status, DatapathError> {
                 no_service: endings(&unclaimed.endings),
             },
         },
+        tables: agent.tables.clone(),
         services,
     })
+}
+
+impl Tables {
+    /// Counts what became of a plan. One like the last builds nothing.
+    pub(super) fn count(&mut self, applied: &Applied) {
+        if let Some(took) = applied.took {
+            self.builds.count(took);
+            self.last_us = Some(micros(took));
+        }
+    }
 }
 
 fn service_status(
@@ -120,6 +132,7 @@ fn backend(agent: &Running, service: usize, place: usize) -> Result<Backend, Dat
         }),
         since: state.since.into(),
         reason: state.reason.clone(),
+        transitions: state.transitions,
         frozen: state.frozen(),
         passes_to_rise: state.passes_to_rise,
         identity: state.identity.clone(),
@@ -129,6 +142,13 @@ fn backend(agent: &Running, service: usize, place: usize) -> Result<Backend, Dat
             own_faults: state.probes.own_faults,
             late: state.probes.late,
             latest_us: micros(state.probes.latest),
+            causes: state
+                .probes
+                .causes
+                .iter()
+                .map(|(&cause, &count)| (cause.to_owned(), count))
+                .collect(),
+            rtt: state.probes.rtt.clone(),
         },
     })
 }

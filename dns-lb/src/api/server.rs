@@ -1,6 +1,6 @@
-//! The HTTP server: `/status` and `/livez`, for reading only.
+//! The HTTP server, for reading only: `/status`, `/metrics`, `/livez` and `/readyz`.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
@@ -17,6 +17,8 @@ use tokio::{
 
 use super::{
     connections::{self, Limits},
+    metrics::{self, MetricsError},
+    readiness::Unready,
     status::Status,
 };
 
@@ -91,14 +93,22 @@ pub async fn serve(
     connections::serve(listener, LIMITS, |_| Ok(router.clone()), shutdown).await;
 }
 
+/// An answer is about now, and nobody is to keep it.
+const NO_STORE: [(header::HeaderName, &str); 1] = [(header::CACHE_CONTROL, "no-store")];
+
 fn router(source: StatusSource) -> Router {
+    let page = Arc::new(metrics::Page::default());
+    let metrics =
+        move |State(source): State<StatusSource>| async move { metrics(&page, &source).await };
     Router::new()
         .route("/status", get(status))
-        .route("/livez", get(async || "ok\n"))
+        .route("/metrics", get(metrics))
+        .route("/livez", get(async || (NO_STORE, "ok\n")))
+        .route("/readyz", get(readyz))
         .fallback(async || {
             (
                 StatusCode::NOT_FOUND,
-                "not found: there are /status and /livez\n",
+                "not found: there are /status, /metrics, /livez and /readyz\n",
             )
         })
         .method_not_allowed_fallback(async || {
@@ -111,14 +121,43 @@ fn router(source: StatusSource) -> Router {
 }
 
 async fn status(State(source): State<StatusSource>) -> Response {
-    let no_store = [(header::CACHE_CONTROL, "no-store")];
     match source.get().await {
-        Ok(document) => (no_store, Json(document)).into_response(),
-        Err(error) => {
+        Ok(document) => (NO_STORE, Json(document)).into_response(),
+        Err(error) => unavailable(error),
+    }
+}
+
+async fn metrics(page: &metrics::Page, source: &StatusSource) -> Response {
+    match page.get(source).await {
+        Ok(text) => {
+            let content_type = [(header::CONTENT_TYPE, metrics::CONTENT_TYPE)];
+            (NO_STORE, content_type, text).into_response()
+        }
+        Err(MetricsError::Status(error)) => unavailable(error),
+        Err(error @ MetricsError::Unfit) => {
             let text = format!("{error}\n");
-            (StatusCode::SERVICE_UNAVAILABLE, no_store, text).into_response()
+            (StatusCode::INTERNAL_SERVER_ERROR, NO_STORE, text).into_response()
         }
     }
+}
+
+/// One reason a line, if it is not.
+async fn readyz(State(source): State<StatusSource>) -> Response {
+    let status = match source.get().await {
+        Ok(status) => status,
+        Err(error) => return unavailable(error),
+    };
+    let reasons = Unready::reasons(&status);
+    if reasons.is_empty() {
+        return (NO_STORE, "ready\n").into_response();
+    }
+    let text: String = reasons.iter().map(|reason| format!("{reason}\n")).collect();
+    (StatusCode::SERVICE_UNAVAILABLE, NO_STORE, text).into_response()
+}
+
+fn unavailable(error: StatusError) -> Response {
+    let text = format!("{error}\n");
+    (StatusCode::SERVICE_UNAVAILABLE, NO_STORE, text).into_response()
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use dns_lb_common::{Ending, EndingCounters, QueryCounters, QueryType};
 use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
+pub use super::durations::{BOUNDS_US, Durations};
 pub use crate::admin::Admin;
 use crate::{
     config::{Policy, Protocol},
@@ -18,6 +19,7 @@ use crate::{
 
 /// The whole document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Status {
     /// Version of the agent.
     pub version: String,
@@ -27,12 +29,15 @@ pub struct Status {
     pub generation: u64,
     /// The XDP program.
     pub dataplane: Dataplane,
+    /// The writing of the tables.
+    pub tables: Tables,
     /// In the order of the configuration.
     pub services: Vec<Service>,
 }
 
 /// The XDP program, where it runs and what it has counted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Dataplane {
     /// In the order of the configuration.
     pub interfaces: Vec<Interface>,
@@ -40,8 +45,21 @@ pub struct Dataplane {
     pub counters: Counters,
 }
 
+/// The writing of what packets are steered by, since the agent started.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Tables {
+    /// How long it took to build and write what had changed, until packets went by it.
+    pub builds: Durations,
+    /// The last of these in microseconds; null before the first.
+    pub last_us: Option<u64>,
+    /// How often it could not be done, so that packets were steered as before.
+    pub failed: u64,
+}
+
 /// An interface that the program is attached to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Interface {
     /// Its name.
     pub name: String,
@@ -55,6 +73,7 @@ pub struct Interface {
 
 /// Packets by the way they ended.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Counters {
     /// All packets that the program has seen.
     pub total: Endings,
@@ -76,6 +95,7 @@ pub fn endings(counters: &EndingCounters) -> Endings {
 
 /// A service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Service {
     /// As configured.
     pub name: String,
@@ -106,6 +126,7 @@ pub struct Service {
 
 /// TCP to a service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Tcp {
     /// Segments that were steered.
     pub packets: u64,
@@ -115,6 +136,7 @@ pub struct Tcp {
 
 /// Queries over UDP to a service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Queries {
     /// By the type that they ask for; every type that is counted is there, the rest as `other`.
     pub types: BTreeMap<String, u64>,
@@ -136,6 +158,7 @@ pub fn queries(counters: &QueryCounters) -> Queries {
 
 /// A backend of a service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Backend {
     /// As configured.
     pub name: String,
@@ -173,6 +196,8 @@ pub struct Backend {
     pub since: Timestamp,
     /// Why it is down; null if it is not, or has been since before the agent started.
     pub reason: Option<String>,
+    /// How often `health` has changed since the agent has had this backend.
+    pub transitions: Transitions,
     /// Why nothing can be found out about it from this host now, so that `health` stays as it is;
     /// null if it can.
     pub frozen: Option<String>,
@@ -185,8 +210,19 @@ pub struct Backend {
     pub probes: Probes,
 }
 
+/// Changes of a backend's health.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Transitions {
+    /// From anything else to up.
+    pub up: u64,
+    /// From anything else to down.
+    pub down: u64,
+}
+
 /// What an operator has set on a backend.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SetBy {
     /// Who, such as `uid 1000 (alice), pid 42`.
     pub by: String,
@@ -197,7 +233,8 @@ pub struct SetBy {
 }
 
 /// Probes of a backend, by how they went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Probes {
     /// All that have ended.
     pub total: u64,
@@ -209,10 +246,15 @@ pub struct Probes {
     pub late: u64,
     /// How much later than due the latest began, in microseconds.
     pub latest_us: u64,
+    /// All by how they ended, in the words of `last_probe`'s `cause`; those that were not are absent.
+    pub causes: BTreeMap<String, u64>,
+    /// From query to the reply or refusal that decided, of those probes that had one.
+    pub rtt: Durations,
 }
 
 /// A probe that has ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LastProbe {
     /// When it ended.
     pub at: Timestamp,

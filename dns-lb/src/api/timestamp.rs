@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 /// `2026-01-31T12:00:00.250Z`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
+#[cfg_attr(test, derive(schemars::JsonSchema), schemars(with = "String", extend("format" = "date-time")))]
 pub struct Timestamp {
     milliseconds: jiff::Timestamp,
 }
@@ -24,6 +25,12 @@ impl Timestamp {
     pub fn until(self, later: Self) -> std::time::Duration {
         let duration = self.milliseconds.duration_until(later.milliseconds);
         duration.try_into().unwrap_or_default()
+    }
+
+    /// Seconds since the epoch, negative before it.
+    #[must_use]
+    pub fn seconds(self) -> f64 {
+        self.milliseconds.as_millisecond() as f64 / 1e3
     }
 }
 
@@ -87,6 +94,7 @@ mod tests {
         let later = Timestamp::from(later);
         assert_eq!(later.to_string(), "2000-02-29T00:00:00.250Z");
         assert_eq!(later.to_string().parse::<Timestamp>().unwrap(), later);
+        assert_eq!(later.seconds(), 951_782_400.25);
         assert_eq!(epoch.until(later), Duration::from_millis(951_782_400_250));
         assert_eq!(later.until(epoch), Duration::ZERO);
     }

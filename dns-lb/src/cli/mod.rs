@@ -6,6 +6,7 @@ mod disable;
 mod drain;
 mod enable;
 mod explain;
+mod log;
 mod reload;
 mod run;
 mod status;

@@ -1,12 +1,14 @@
 //! `dns-lb run`: the agent.
 
-use std::{io, process::ExitCode};
+use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Args;
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
-use super::{ConfigFile, PinDirectory};
+use super::{
+    ConfigFile, PinDirectory,
+    log::{self, Format},
+};
 use crate::{
     agent::{self, Options},
     config::Config,
@@ -27,11 +29,15 @@ pub(super) struct Arguments {
     /// Detach the program and remove the pins when the agent stops.
     #[arg(long)]
     detach_on_exit: bool,
+
+    /// Form of the log, which `RUST_LOG` filters: from `info` on unless it says otherwise.
+    #[arg(long, value_name = "FORM", value_enum, default_value = "text")]
+    log_format: Format,
 }
 
 pub(super) fn execute(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = Config::load(&arguments.config.config)?;
-    log_to_stderr();
+    log::start(arguments.log_format)?;
     let options = Options {
         config_file: arguments.config.config.clone(),
         pin_dir: arguments.pins.pin_dir.clone(),
@@ -44,20 +50,4 @@ pub(super) fn execute(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         .context("cannot start the runtime")?
         .block_on(agent::run(config, options))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Events from `info` on, or as `RUST_LOG` says; what crates and the XDP program say through `log`
-/// among them.
-fn log_to_stderr() {
-    let filter = EnvFilter::builder()
-        .with_default_directive(LevelFilter::INFO.into())
-        .from_env_lossy();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_writer(io::stderr)
-        .with_ansi(
-            io::IsTerminal::is_terminal(&io::stderr()) && std::env::var_os("NO_COLOR").is_none(),
-        )
-        .init();
 }

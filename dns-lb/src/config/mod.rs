@@ -158,6 +158,7 @@ pub struct Service {
 /// A transport protocol that a service takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Protocol {
     /// DNS over UDP (RFC 1035, 4.2.1).
     Udp,
@@ -174,6 +175,7 @@ impl fmt::Display for Protocol {
 /// How a packet's backend is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Policy {
     /// Keyed hash of addresses and ports: a flow stays on its backend.
     Hash,

@@ -47,6 +47,7 @@ pub(super) struct LinkPin {
 /// How a program is attached, as opposed to how the operator wants it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum AttachedMode {
     /// In the driver.
     Native,

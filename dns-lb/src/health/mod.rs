@@ -24,6 +24,7 @@ pub use state::{State, Transition};
 /// What the probes say of a backend. What the operator wants of it is another matter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Health {
     /// No verdict yet.
     #[default]

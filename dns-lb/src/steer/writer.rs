@@ -8,6 +8,7 @@ mod banks;
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    time::{Duration, Instant},
 };
 
 use dns_lb_common::{ABI_VERSION, Backend, Bank, Control, Egress, HashKey, NO_BACKEND, VipSlot};
@@ -58,6 +59,8 @@ pub struct Applied {
     pub generation: u64,
     /// Part of its service's table by backend id, 0 to 1; backends without a slot are absent.
     pub shares: BTreeMap<u16, f64>,
+    /// How long it took to build and write, until packets went by it; `None` if it was live already.
+    pub took: Option<Duration>,
 }
 
 impl Writer {
@@ -134,7 +137,9 @@ impl Writer {
     ///
     /// If a map cannot be written, or the VIPs do not fit.
     pub fn apply(&mut self, plan: &Plan, key: &HashKey) -> Result<Applied, DatapathError> {
+        let mut took = None;
         if self.live.as_ref() != Some(plan) || self.control.hash_key != *key {
+            let begun = Instant::now();
             self.await_readers();
             self.forget_others(&plan.assigned);
             let target = 1 - self.live_bank();
@@ -151,8 +156,10 @@ impl Writer {
             );
             self.tables = tables;
             self.live = Some(plan.clone());
+            took = Some(begun.elapsed());
         }
         Ok(Applied {
+            took,
             generation: self.control.generation,
             shares: self
                 .tables
@@ -183,7 +190,7 @@ impl Writer {
         let result = unsafe { libc::syscall(libc::SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) };
         if result != 0 {
             debug!(error = %io::Error::last_os_error(), "no membarrier: sleeping instead");
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20));
         }
         self.grace_due = false;
     }

@@ -7,9 +7,28 @@ use std::{
 };
 
 use dns_lb_common::Backend;
-use dns_lb_tests::{Load, Ports, Software, Topology, lab::VIP};
+use dns_lb_tests::{Load, Node, Ports, Software, Topology, lab::VIP};
 
 use crate::stage::Stage;
+
+/// Takes all backends away while the tables still name them, behind the agent's back.
+pub(crate) fn empty_backends(balancer: &Node) {
+    let zeros = vec!["0"; size_of::<Backend>()];
+    // Two banks of room for 32 backends each, ids from 1; a lab with more than two needs more.
+    for entry in ["1", "2", "34", "35"] {
+        let mut command = Command::new("bpftool");
+        command.args(["map", "update", "pinned", "/sys/fs/bpf/dns-lb/backends"]);
+        command
+            .args(["key", entry, "0", "0", "0", "value"])
+            .args(&zeros);
+        let output = balancer.output(command).expect("bpftool");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
 
 /// Nobody but the agent writes the maps, so this takes a hand in them: all backends are removed
 /// while the tables still name them.
@@ -18,21 +37,7 @@ fn a_table_that_names_nobody_is_counted_and_logged() {
     let mut stage = Stage::set(&Topology::of(&[Software::Nsd]), "hash");
     // A frozen agent mends nothing.
     stage.agent.freeze().expect("the agent runs");
-    let zeros = vec!["0"; size_of::<Backend>()];
-    // Two banks of room for 32 backends each, ids from 1.
-    for entry in ["1", "34"] {
-        let mut command = Command::new("bpftool");
-        command.args(["map", "update", "pinned", "/sys/fs/bpf/dns-lb/backends"]);
-        command
-            .args(["key", entry, "0", "0", "0", "value"])
-            .args(&zeros);
-        let output = stage.lab.balancer.output(command).expect("bpftool");
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
+    empty_backends(&stage.lab.balancer);
 
     let client = &stage.lab.clients[0].node;
     let load = Load::start(client, VIP, 200, Ports::Fresh).expect("a load");

@@ -14,6 +14,8 @@ mod ipv6;
 mod jumbo;
 mod kernel_log;
 mod kernel_word;
+mod log_formats;
+mod metrics;
 mod nobody_left;
 mod nothing_lost;
 mod path_mtu;

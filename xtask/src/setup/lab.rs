@@ -13,7 +13,7 @@ pub(super) struct Tool {
     daemon: Option<&'static str>,
 }
 
-pub(super) const TOOLS: [Tool; 11] = [
+pub(super) const TOOLS: [Tool; 12] = [
     daemon("nsd", "nsd", "nsd"),
     daemon("knotd", "knot", "knot"),
     daemon("unbound", "unbound", "unbound"),
@@ -23,6 +23,8 @@ pub(super) const TOOLS: [Tool; 11] = [
     tool("ip", "iproute2"),
     tool("nft", "nftables"),
     tool("tcpdump", "tcpdump"),
+    // With promtool.
+    daemon("prometheus", "prometheus", "prometheus"),
     // rustup brings both; Debian's cargo-web does not.
     tool("cargo-fmt", "rustfmt-web"),
     tool("cargo-clippy", "rust-web-clippy"),

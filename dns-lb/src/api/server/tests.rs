@@ -41,11 +41,18 @@ impl Server {
     }
 
     /// Answers requests for the status as the agent does.
-    fn answer(mut self) -> Self {
+    fn answer(self) -> Self {
+        self.answer_with(|_| ())
+    }
+
+    /// The same, with a document that is not the sample.
+    fn answer_with(mut self, change: fn(&mut Status)) -> Self {
         let mut requests = self.requests.take().unwrap();
         tokio::spawn(async move {
             while let Some(request) = requests.recv().await {
-                let _ = request.reply.send(Status::sample());
+                let mut status = Status::sample();
+                change(&mut status);
+                let _ = request.reply.send(status);
             }
         });
         self
@@ -82,6 +89,34 @@ async fn gives_the_document_made_when_asked() {
 }
 
 #[tokio::test]
+async fn gives_metrics_and_says_whether_it_is_ready() {
+    let server = Server::start().await.answer();
+    let (head, body) = server.get("/metrics").await;
+    assert!(head.starts_with("http/1.1 200 "), "{head}");
+    assert!(
+        head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"),
+        "{head}"
+    );
+    assert!(body.starts_with("# HELP dns_lb_"), "{body}");
+    assert!(body.contains("\ndns_lb_generation 7\n"), "{body}");
+    let (head, body) = server.get("/readyz").await;
+    assert!(head.starts_with("http/1.1 200 "), "{head}");
+    assert_eq!(body, "ready\n");
+
+    let server = Server::start().await.answer_with(|status| {
+        status.dataplane.interfaces.clear();
+        status.services[0].backends[0].share = 0.0;
+    });
+    let (head, body) = server.get("/readyz").await;
+    assert!(head.starts_with("http/1.1 503 "), "{head}");
+    let expected = "the program is not attached to any interface\n\
+                    no service has a usable backend: resolvers\n";
+    assert_eq!(body, expected);
+    // Dead is who does not answer.
+    assert!(server.get("/livez").await.0.starts_with("http/1.1 200 "));
+}
+
+#[tokio::test]
 async fn answers_what_it_has_and_nothing_else() {
     let server = Server::start().await;
     let (head, body) = server.get("/livez").await;
@@ -110,14 +145,19 @@ async fn answers_what_it_has_and_nothing_else() {
 
 #[tokio::test]
 async fn says_that_the_agent_is_busy_or_gone() {
+    const ASKING: [&str; 3] = ["/status", "/metrics", "/readyz"];
     let mut server = Server::start().await;
-    let (head, body) = server.get("/status").await;
-    assert!(head.starts_with("http/1.1 503 "), "{head}");
-    assert_eq!(body, "the agent is busy: try again\n");
+    for path in ASKING {
+        let (head, body) = server.get(path).await;
+        assert!(head.starts_with("http/1.1 503 "), "{path}: {head}");
+        assert_eq!(body, "the agent is busy: try again\n", "{path}");
+    }
     server.requests = None;
-    let (head, body) = server.get("/status").await;
-    assert!(head.starts_with("http/1.1 503 "), "{head}");
-    assert_eq!(body, "the agent is stopping\n");
+    for path in ASKING {
+        let (head, body) = server.get(path).await;
+        assert!(head.starts_with("http/1.1 503 "), "{path}: {head}");
+        assert_eq!(body, "the agent is stopping\n", "{path}");
+    }
 }
 
 #[tokio::test]

@@ -1,131 +1,9 @@
+//! A document with something in every field, and its names.
+
 use serde_json::{Value, json};
 
 use super::*;
-
-#[test]
-fn names_are_those_that_others_build_on() {
-    let document = serde_json::to_value(Status::sample()).unwrap();
-    let zero_but = |set: &[(&str, u64)]| {
-        let mut all = serde_json::to_value(endings(&EndingCounters::default())).unwrap();
-        assert_eq!(all.as_object().unwrap().len(), Ending::ALL.len());
-        for (name, packets) in set {
-            all[name] = Value::from(*packets);
-        }
-        all
-    };
-    let probes = |late: u64, latest_us: u64| {
-        json!({
-            "total": 10, "failed": 4, "own_faults": 3, "late": late, "latest_us": latest_us,
-        })
-    };
-    let up = json!({
-        "name": "dns1",
-        "address": "192.168.0.201",
-        "local": false,
-        "mac": "02:00:00:00:00:01",
-        "interface": "eth0",
-        "unresolved": null,
-        "admin": "enabled",
-        "health": "up",
-        "set_by": null,
-        "weight": 1,
-        "configured_weight": 2,
-        "share": 1.0,
-        "packets": 1_234_567,
-        "bytes": 92_592_525,
-        "last_probe": {
-            "at": "2026-01-31T12:00:00.100Z",
-            "outcome": "answered NOERROR",
-            "cause": "passed",
-            "rtt_us": 213,
-        },
-        "since": "2026-01-31T11:00:00.000Z",
-        "reason": null,
-        "frozen": null,
-        "passes_to_rise": 3,
-        "identity": "dns1.example",
-        "probes": probes(0, 700),
-    });
-    let down = json!({
-        "name": "dns2",
-        "address": "192.168.0.202",
-        "local": false,
-        "mac": null,
-        "interface": null,
-        "unresolved": null,
-        "admin": "enabled",
-        "health": "down",
-        "set_by": {
-            "by": "uid 0 (root), pid 42",
-            "at": "2026-01-31T11:30:00.000Z",
-            "reason": "new disk",
-        },
-        "weight": 1,
-        "configured_weight": 2,
-        "share": 0.0,
-        "packets": 0,
-        "bytes": 0,
-        "last_probe": {
-            "at": "2026-01-31T12:00:00.100Z",
-            "outcome": "timeout",
-            "cause": "timeout",
-            "rtt_us": null,
-        },
-        "since": "2026-01-31T11:00:00.000Z",
-        "reason": "timeout",
-        "frozen": "interface eth0 is down",
-        "passes_to_rise": 3,
-        "identity": null,
-        "probes": probes(2, 21_000),
-    });
-    let expected = json!({
-        "version": "0.1.0",
-        "started_at": "2026-01-31T10:00:00.000Z",
-        "generation": 7,
-        "dataplane": {
-            "interfaces": [
-                {"name": "eth0", "mode": "native", "program_id": 41, "link_id": 5},
-            ],
-            "counters": {
-                "total": zero_but(&[("transmitted", 1_234_567), ("not_service", 12)]),
-                "no_service": zero_but(&[("not_service", 12)]),
-            },
-        },
-        "services": [{
-            "name": "resolvers",
-            "vips": ["192.168.0.200"],
-            "port": 53,
-            "protocols": ["udp"],
-            "policy": "hash",
-            "packets": 1_234_567,
-            "bytes": 92_592_525,
-            "failed_open": false,
-            "endings": zero_but(&[("transmitted", 1_234_567)]),
-            "tcp": {"packets": 70, "connections": 10},
-            "queries": {
-                "types": {
-                    "a": 1_000, "aaaa": 0, "any": 0, "https": 0, "mx": 0, "other": 0,
-                    "ptr": 0, "srv": 0, "txt": 0,
-                },
-                "edns": 900,
-            },
-            "backends": [up, down],
-        }],
-    });
-    assert_eq!(document, expected);
-    let read: Status = serde_json::from_value(document).unwrap();
-    assert_eq!(read, Status::sample());
-}
-
-/// A newer agent may say more than an older command line knows.
-#[test]
-fn fields_of_later_versions_are_skipped() {
-    let mut document = serde_json::to_value(Status::sample()).unwrap();
-    document["later"] = Value::from(1);
-    document["services"][0]["backends"][0]["later"] = Value::from(1);
-    let read: Status = serde_json::from_value(document).unwrap();
-    assert_eq!(read, Status::sample());
-}
+use crate::api::testing::assert_shipped;
 
 impl Status {
     /// A document with something in every field.
@@ -176,6 +54,7 @@ impl Status {
             }),
             since: time("2026-01-31T11:00:00.000Z"),
             reason: rtt_us.is_none().then(|| "timeout".to_owned()),
+            transitions: Transitions { up: 2, down: 1 },
             frozen: rtt_us
                 .is_none()
                 .then(|| "interface eth0 is down".to_owned()),
@@ -187,6 +66,14 @@ impl Status {
                 own_faults: 3,
                 late: if rtt_us.is_some() { 0 } else { 2 },
                 latest_us: if rtt_us.is_some() { 700 } else { 21_000 },
+                causes: [("passed", 3), ("timeout", 4), ("own_fault", 3)]
+                    .map(|(cause, count)| (cause.to_owned(), count))
+                    .into(),
+                rtt: Durations {
+                    count: 3,
+                    sum_us: 642,
+                    buckets: [(250, 2), (500, 1)].into(),
+                },
             },
         };
         Self {
@@ -204,6 +91,15 @@ impl Status {
                     total: endings(&total),
                     no_service: endings(&no_service),
                 },
+            },
+            tables: Tables {
+                builds: Durations {
+                    count: 2,
+                    sum_us: 9_000,
+                    buckets: [(5_000, 2)].into(),
+                },
+                last_us: Some(4_400),
+                failed: 1,
             },
             services: vec![Service {
                 name: "resolvers".to_owned(),
@@ -231,4 +127,147 @@ impl Status {
             }],
         }
     }
+}
+
+#[test]
+fn names_are_those_that_others_build_on() {
+    let document = serde_json::to_value(Status::sample()).unwrap();
+    let zero_but = |set: &[(&str, u64)]| {
+        let mut all = serde_json::to_value(endings(&EndingCounters::default())).unwrap();
+        assert_eq!(all.as_object().unwrap().len(), Ending::ALL.len());
+        for (name, packets) in set {
+            all[name] = Value::from(*packets);
+        }
+        all
+    };
+    let probes = |late: u64, latest_us: u64| {
+        json!({
+            "total": 10, "failed": 4, "own_faults": 3, "late": late, "latest_us": latest_us,
+            "causes": {"own_fault": 3, "passed": 3, "timeout": 4},
+            "rtt": {"count": 3, "sum_us": 642, "buckets": {"250": 2, "500": 1}},
+        })
+    };
+    let up = json!({
+        "name": "dns1",
+        "address": "192.168.0.201",
+        "local": false,
+        "mac": "02:00:00:00:00:01",
+        "interface": "eth0",
+        "unresolved": null,
+        "admin": "enabled",
+        "health": "up",
+        "set_by": null,
+        "weight": 1,
+        "configured_weight": 2,
+        "share": 1.0,
+        "packets": 1_234_567,
+        "bytes": 92_592_525,
+        "last_probe": {
+            "at": "2026-01-31T12:00:00.100Z",
+            "outcome": "answered NOERROR",
+            "cause": "passed",
+            "rtt_us": 213,
+        },
+        "since": "2026-01-31T11:00:00.000Z",
+        "reason": null,
+        "transitions": {"up": 2, "down": 1},
+        "frozen": null,
+        "passes_to_rise": 3,
+        "identity": "dns1.example",
+        "probes": probes(0, 700),
+    });
+    let down = json!({
+        "name": "dns2",
+        "address": "192.168.0.202",
+        "local": false,
+        "mac": null,
+        "interface": null,
+        "unresolved": null,
+        "admin": "enabled",
+        "health": "down",
+        "set_by": {
+            "by": "uid 0 (root), pid 42",
+            "at": "2026-01-31T11:30:00.000Z",
+            "reason": "new disk",
+        },
+        "weight": 1,
+        "configured_weight": 2,
+        "share": 0.0,
+        "packets": 0,
+        "bytes": 0,
+        "last_probe": {
+            "at": "2026-01-31T12:00:00.100Z",
+            "outcome": "timeout",
+            "cause": "timeout",
+            "rtt_us": null,
+        },
+        "since": "2026-01-31T11:00:00.000Z",
+        "reason": "timeout",
+        "transitions": {"up": 2, "down": 1},
+        "frozen": "interface eth0 is down",
+        "passes_to_rise": 3,
+        "identity": null,
+        "probes": probes(2, 21_000),
+    });
+    let expected = json!({
+        "version": "0.1.0",
+        "started_at": "2026-01-31T10:00:00.000Z",
+        "generation": 7,
+        "dataplane": {
+            "interfaces": [
+                {"name": "eth0", "mode": "native", "program_id": 41, "link_id": 5},
+            ],
+            "counters": {
+                "total": zero_but(&[("transmitted", 1_234_567), ("not_service", 12)]),
+                "no_service": zero_but(&[("not_service", 12)]),
+            },
+        },
+        "tables": {
+            "builds": {"count": 2, "sum_us": 9_000, "buckets": {"5000": 2}},
+            "last_us": 4_400,
+            "failed": 1,
+        },
+        "services": [{
+            "name": "resolvers",
+            "vips": ["192.168.0.200"],
+            "port": 53,
+            "protocols": ["udp"],
+            "policy": "hash",
+            "packets": 1_234_567,
+            "bytes": 92_592_525,
+            "failed_open": false,
+            "endings": zero_but(&[("transmitted", 1_234_567)]),
+            "tcp": {"packets": 70, "connections": 10},
+            "queries": {
+                "types": {
+                    "a": 1_000, "aaaa": 0, "any": 0, "https": 0, "mx": 0, "other": 0,
+                    "ptr": 0, "srv": 0, "txt": 0,
+                },
+                "edns": 900,
+            },
+            "backends": [up, down],
+        }],
+    });
+    assert_eq!(document, expected);
+    let read: Status = serde_json::from_value(document).unwrap();
+    assert_eq!(read, Status::sample());
+}
+
+/// `UPDATE_DOCS=1` mends what is wrong.
+#[test]
+fn the_schema_is_that_of_the_types() {
+    let written = schemars::generate::SchemaSettings::draft2020_12().for_serialize();
+    let schema = written.into_generator().into_root_schema_for::<Status>();
+    let schema = serde_json::to_string_pretty(&schema).unwrap();
+    assert_shipped("docs/status.schema.json", |_| schema + "\n");
+}
+
+/// A newer agent may say more than an older command line knows.
+#[test]
+fn fields_of_later_versions_are_skipped() {
+    let mut document = serde_json::to_value(Status::sample()).unwrap();
+    document["later"] = Value::from(1);
+    document["services"][0]["backends"][0]["later"] = Value::from(1);
+    let read: Status = serde_json::from_value(document).unwrap();
+    assert_eq!(read, Status::sample());
 }

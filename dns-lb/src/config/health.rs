@@ -15,7 +15,7 @@ use super::{
 };
 
 /// Most queries of a check.
-const MAX_QUESTIONS: usize = 8;
+pub(crate) const MAX_QUESTIONS: usize = 8;
 const INTERVAL: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(10)..=Duration::from_secs(3_600);
 const TIMEOUT: std::ops::RangeInclusive<Duration> =
@@ -100,6 +100,12 @@ pub enum Transport {
     Tcp,
     /// Both, and both must pass.
     Both,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
 }
 
 /// Where a probe is sent.

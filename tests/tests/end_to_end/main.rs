@@ -8,6 +8,7 @@ mod farm;
 mod flood;
 mod fragments;
 mod growth;
+mod import;
 mod interfaces;
 mod ipv6;
 mod jumbo;

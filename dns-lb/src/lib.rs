@@ -11,6 +11,7 @@ pub mod config;
 pub mod datapath;
 pub mod explain;
 pub mod health;
+pub mod import;
 pub mod mac;
 pub mod neighbor;
 pub mod steer;

@@ -115,3 +115,79 @@ fn no_agent_leaves_with_1() {
     let expected = "no agent takes commands at /nonexistent/admin.sock: start it with";
     assert!(text(&output.stderr).starts_with(expected));
 }
+
+#[test]
+fn import_writes_a_whole_new_file_or_none() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/import/keepalived/fixtures");
+    let input = fixtures.join("textbook.conf");
+    let input = input.to_str().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("dns-lb.toml");
+    let path = file.to_str().unwrap();
+    let import = |more: &[&str]| dns_lb(&[&["import", "keepalived", input], more].concat());
+
+    let printed = import(&[]);
+    assert_eq!(printed.status.code(), Some(0));
+    let output = import(&["--output", path]);
+    assert_eq!(output.status.code(), Some(0));
+    let expected =
+        format!("{path}: 1 service, 2 backends; 7 comments in it say what has changed\n");
+    assert_eq!(text(&output.stdout), expected);
+    assert_eq!(fs::read(&file).unwrap(), printed.stdout);
+    assert_eq!(check_config(&file, &[]).status.code(), Some(0));
+
+    fs::write(&file, "mine").unwrap();
+    let output = import(&["--output", path]);
+    assert_eq!(output.status.code(), Some(1));
+    let expected = format!("cannot write {path}: it is there already; --force replaces it\n");
+    assert_eq!(text(&output.stderr), expected);
+    assert_eq!(fs::read(&file).unwrap(), b"mine");
+    assert_eq!(
+        import(&["--output", path, "--force"]).status.code(),
+        Some(0)
+    );
+    assert_eq!(fs::read(&file).unwrap(), printed.stdout);
+    let left: Vec<_> = fs::read_dir(directory.path()).unwrap().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+
+    let output = import(&["--output", "/nonexistent/dns-lb.toml"]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn import_reports_what_it_does_not_understand_and_writes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let input = directory.path().join("keepalived.conf");
+    let output_file = directory.path().join("dns-lb.toml");
+    fs::create_dir(directory.path().join("conf.d")).unwrap();
+    fs::write(&input, "include conf.d/*.conf\nbogus\n").unwrap();
+    let included = directory.path().join("conf.d/a.conf");
+    fs::write(
+        &included,
+        "virtual_server 192.0.2.53 53 {\nlvs_method NAT\n}\n",
+    )
+    .unwrap();
+    let arguments = [
+        input.to_str().unwrap(),
+        "--output",
+        output_file.to_str().unwrap(),
+    ];
+    let output = dns_lb(&[&["import", "keepalived"], &arguments[..]].concat());
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(text(&output.stdout), "");
+    let report = text(&output.stderr);
+    let starts = [
+        format!("{}:2: ", input.display()),
+        format!("{}:1: ", included.display()),
+    ];
+    for (line, start) in report.lines().zip(&starts) {
+        assert!(line.starts_with(start.as_str()), "{report}");
+    }
+    assert_eq!(report.lines().count(), 2, "{report}");
+    assert!(!output_file.exists());
+
+    let output = dns_lb(&["import", "keepalived", "/nonexistent/keepalived.conf"]);
+    assert_eq!(output.status.code(), Some(2));
+    let expected = "/nonexistent/keepalived.conf: cannot read /nonexistent/keepalived.conf: ";
+    assert!(text(&output.stderr).starts_with(expected));
+}

@@ -276,7 +276,10 @@ impl Running {
                     Err(error) => error!(%error, "no status"),
                 },
                 Some(command) = self.asked.commands.recv() => self.serve(command).await,
-                () = due => self.is_stale = true,
+                () = due => {
+                    (self.retry_at, self.warming_due) = (None, None);
+                    self.is_stale = true;
+                }
             }
         }
     }

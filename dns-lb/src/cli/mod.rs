@@ -6,6 +6,7 @@ mod disable;
 mod drain;
 mod enable;
 mod explain;
+mod import;
 mod log;
 mod reload;
 mod run;
@@ -26,6 +27,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::{
     config::{ConfigError, defaults},
     datapath::DEFAULT_PIN_DIR,
+    import::Problems,
 };
 
 /// Wrong usage or a wrong configuration. clap leaves with the same.
@@ -57,6 +59,8 @@ Examples:
   dns-lb explain --from 198.51.100.7:4242 --to 192.168.0.200 --qname www.example.com
                                          what would become of this query, and why
   dns-lb unload                          steer no more
+  dns-lb import keepalived /etc/keepalived/keepalived.conf --output /etc/dns-lb/dns-lb.toml
+                                         a configuration made of keepalived's
 
 Exit codes: 0 done, 1 failed, 2 bad usage or bad configuration.";
 
@@ -72,6 +76,7 @@ enum Verb {
     Reload(reload::Arguments),
     Explain(explain::Arguments),
     Unload(unload::Arguments),
+    Import(import::Arguments),
 }
 
 /// Where the configuration is: an argument of every verb.
@@ -105,11 +110,12 @@ impl Cli {
             Verb::Reload(arguments) => reload::execute(arguments),
             Verb::Explain(arguments) => explain::execute(arguments),
             Verb::Unload(arguments) => unload::execute(arguments),
+            Verb::Import(arguments) => import::execute(arguments),
         };
         done.unwrap_or_else(|error| {
             // Nobody may be left who reads it.
             let _ = writeln!(io::stderr(), "{}", one_line(&error));
-            if error.is::<ConfigError>() {
+            if error.is::<ConfigError>() || error.is::<Problems>() {
                 ExitCode::from(EXIT_BAD_CONFIG)
             } else if let Some(refused) = error.downcast_ref::<admin::Refused>() {
                 ExitCode::from(refused.exit_code)
@@ -180,7 +186,7 @@ mod tests {
         for verb in command.get_subcommands_mut() {
             helps.push(verb.render_long_help().to_string());
         }
-        assert_eq!(helps.len(), 12, "the root, ten verbs, help");
+        assert_eq!(helps.len(), 13, "the root, eleven verbs, help");
         for line in helps.iter().flat_map(|help| help.lines()) {
             assert!(line.chars().count() <= 100, "{line}");
         }

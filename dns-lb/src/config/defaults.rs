@@ -35,7 +35,7 @@ pub(super) const SLOW_START: Duration = Duration::ZERO;
 
 /// A name that resolvers answer on their own, and authoritative servers too, if with an error. It
 /// tells a server that works from one that does not, on whatever it serves.
-pub(super) const QUERY: &str = "localhost.localnet. A";
+pub(crate) const QUERY: &str = "localhost.localnet. A";
 pub(super) const RECURSION_DESIRED: bool = true;
 pub(super) const EDNS_SIZE: u16 = 0;
 pub(super) const MIN_ANSWERS: u16 = 0;
@@ -53,3 +53,9 @@ pub(super) const FLAP_WINDOW: Duration = Duration::from_secs(60);
 
 pub(super) const WEIGHT: u16 = 1;
 pub(super) const LOCAL: bool = false;
+
+/// How long a silent backend keeps its queries at most, at these defaults: the first probe after its
+/// death is sent after [`INTERVAL`], and each of [`FALL`] ends in silence.
+pub(crate) fn detection() -> Duration {
+    INTERVAL + TIMEOUT.max(FAST_INTERVAL) * FALL
+}

@@ -10,6 +10,7 @@ use hickory_proto::{
     rr::{Name, RecordType},
 };
 
+pub(crate) use self::read::MAX_QUESTIONS;
 pub(super) use self::read::read;
 use super::Choice;
 
@@ -89,6 +90,12 @@ pub enum Transport {
     Tcp,
     /// Both, and both must pass.
     Both,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
 }
 
 /// Where a probe is sent.

@@ -36,6 +36,10 @@ pub use self::{
     load::{ConfigError, MAX_FILE_SIZE},
     service::{MAX_BACKENDS, MAX_SERVICES, MAX_VIPS},
 };
+pub(crate) use self::{
+    health::MAX_QUESTIONS,
+    scalar::{WrittenDuration, host_address, is_interface, parse_query, rcode_name, rcode_numbers},
+};
 use crate::mac::MacAddress;
 
 /// A whole configuration.

@@ -45,17 +45,20 @@ pub(super) fn name(value: Value<'_, '_>) -> Option<String> {
     })
 }
 
-/// A network interface, by the kernel's rules (`dev_valid_name` in `net/core/dev.c`).
+/// A network interface.
 pub(super) fn interface(value: Value<'_, '_>) -> Option<String> {
     let allowed = "an interface's name: 1 to 15 printable characters of ASCII without '/' and ':'";
-    value.text(allowed, |text| {
-        let good = |octet: u8| octet.is_ascii_graphic() && octet != b'/' && octet != b':';
-        if matches!(text, "" | "." | "..") || text.len() > 15 || !text.bytes().all(good) {
-            Err("is not an interface's name")
-        } else {
-            Ok(text.to_owned())
-        }
+    value.text(allowed, |text| match is_interface(text) {
+        true => Ok(text.to_owned()),
+        false => Err("is not an interface's name"),
     })
+}
+
+/// Whether an interface may have this name, by the kernel's rules (`dev_valid_name` in
+/// `net/core/dev.c`).
+pub(crate) fn is_interface(text: &str) -> bool {
+    let good = |octet: u8| octet.is_ascii_graphic() && octet != b'/' && octet != b':';
+    !matches!(text, "" | "." | "..") && text.len() <= 15 && text.bytes().all(good)
 }
 
 /// An absolute path: the agent's working directory means nothing to the writer of the file.
@@ -120,24 +123,24 @@ pub(super) fn group(value: Value<'_, '_>) -> Option<String> {
 /// A unicast address of a host, be it a VIP or a backend's own.
 pub(super) fn address(value: Value<'_, '_>) -> Option<IpAddr> {
     let allowed = "a unicast address such as \"192.168.0.200\" or \"2001:db8::53\"";
-    value.text(allowed, |text| {
-        let Ok(address) = text.parse::<IpAddr>() else {
-            return Err("is not an address");
-        };
-        match address {
-            IpAddr::V4(v4) if v4.octets()[0] == 0 => Err("is not a host's address"),
-            IpAddr::V4(v4) if v4.is_broadcast() => Err("is the broadcast address"),
-            IpAddr::V6(v6) if v6.is_unspecified() => Err("is not a host's address"),
-            IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
-                Err("is IPv4 in the notation of IPv6")
-            }
-            // It says nothing without an interface, which the file has no place for.
-            IpAddr::V6(v6) if v6.is_unicast_link_local() => Err("is a link-local address"),
-            _ if address.is_loopback() => Err("is a loopback address"),
-            _ if address.is_multicast() => Err("is a multicast address"),
-            _ => Ok(address),
-        }
-    })
+    value.text(allowed, host_address)
+}
+
+pub(crate) fn host_address(text: &str) -> Result<IpAddr, &'static str> {
+    let Ok(address) = text.parse::<IpAddr>() else {
+        return Err("is not an address");
+    };
+    match address {
+        IpAddr::V4(v4) if v4.octets()[0] == 0 => Err("is not a host's address"),
+        IpAddr::V4(v4) if v4.is_broadcast() => Err("is the broadcast address"),
+        IpAddr::V6(v6) if v6.is_unspecified() => Err("is not a host's address"),
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Err("is IPv4 in the notation of IPv6"),
+        // It says nothing without an interface, which the file has no place for.
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => Err("is a link-local address"),
+        _ if address.is_loopback() => Err("is a loopback address"),
+        _ if address.is_multicast() => Err("is a multicast address"),
+        _ => Ok(address),
+    }
 }
 
 /// A percentage within a range.
@@ -214,7 +217,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
 }
 
 /// A duration of whole microseconds as the file writes it, in the longest unit that fits.
-pub(super) struct WrittenDuration(pub(super) Duration);
+pub(crate) struct WrittenDuration(pub(crate) Duration);
 
 impl fmt::Display for WrittenDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -233,7 +236,7 @@ pub(super) fn query(value: Value<'_, '_>) -> Option<(NameTemplate, RecordType)> 
     value.text(allowed, parse_query)
 }
 
-pub(super) fn parse_query(text: &str) -> Result<(NameTemplate, RecordType), &'static str> {
+pub(crate) fn parse_query(text: &str) -> Result<(NameTemplate, RecordType), &'static str> {
     let mut words = text.split_ascii_whitespace();
     let (Some(name), Some(record_type), None) = (words.next(), words.next(), words.next()) else {
         return Err("is not a name and a type");
@@ -263,8 +266,13 @@ pub(super) fn rcode_number(name: &str) -> Option<u16> {
     Some(number)
 }
 
+/// The numbers of all response codes that have a name here.
+pub(crate) fn rcode_numbers() -> impl Iterator<Item = u16> {
+    RCODES.into_iter().map(|(_, number)| number)
+}
+
 /// The reverse.
-pub(super) fn rcode_name(number: u16) -> &'static str {
+pub(crate) fn rcode_name(number: u16) -> &'static str {
     let known = RCODES.into_iter().find(|(_, known)| *known == number);
     known.expect("the file names codes by these names alone").0
 }

@@ -9,6 +9,7 @@ mod flood;
 mod fragments;
 mod freeze;
 mod growth;
+mod import;
 mod interfaces;
 mod ipv6;
 mod jumbo;

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// Most queries of a check.
-const MAX_QUESTIONS: usize = 8;
+pub(crate) const MAX_QUESTIONS: usize = 8;
 const INTERVAL: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(10)..=Duration::from_secs(3_600);
 const TIMEOUT: std::ops::RangeInclusive<Duration> =

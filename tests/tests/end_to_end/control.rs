@@ -154,3 +154,37 @@ fn what_would_leave_nobody_asks_for_force() {
     done(&stage.agent, &["enable", "dns2", "dns3"]);
     assert!(backend(&stage.agent, 1)["share"].as_f64() > Some(0.4));
 }
+
+/// A disk that hangs: the operator hears of it, and the agent goes on.
+#[test]
+fn a_disk_that_hangs_holds_up_no_verdict() {
+    let mut stage = stage();
+    // The draft of the state file, as a pipe that nobody reads.
+    let pid = stage.agent.pid().expect("the agent runs");
+    let draft = format!("/var/lib/dns-lb/state.json.{pid}");
+    let mut mkfifo = dns_lb_tests::process::program("sh");
+    mkfifo.args([
+        "-ec",
+        "mkdir -p /var/lib/dns-lb; mkfifo \"$1\"",
+        "sh",
+        &draft,
+    ]);
+    let made = stage.lab.balancer.output(mkfifo).expect("a shell");
+    assert!(made.status.success(), "{made:?}");
+
+    let mut drain = stage.agent.command();
+    drain.args(["drain", "dns3"]);
+    let node = stage.lab.balancer.clone();
+    let draining = thread::spawn(move || node.output(drain));
+    let is_drained = |status: &agent::Status| status.services[0].backends[2].share == 0.0;
+    stage
+        .agent
+        .wait_until("dns3 is drained", PATIENCE, is_drained)
+        .expect("the change does not wait for the disk");
+    stage.lab.backends[0].kill().expect("the server runs");
+    stage.await_down("dns1");
+    let output = draining.join().expect("no panic").expect("it starts");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{output:?}");
+    assert!(said.contains("only until the agent ends"), "{said}");
+}

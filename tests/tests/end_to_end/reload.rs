@@ -248,3 +248,79 @@ fn a_configuration_that_outgrows_the_maps_moves_nobody() {
         .expect("adopted");
     crate::tcp::stay(&mut opened, "with another agent");
 }
+
+/// A restart is how many a server is added; one that is not ready yet must not have queries by it.
+#[test]
+fn a_server_that_a_restart_adds_has_to_prove_itself_too() {
+    let servers = [Software::Nsd, Software::Knot, Software::Nsd];
+    let mut stage = Stage::set_configured(&Topology::of(&servers), |backends| {
+        configuration(&backends[..2])
+    });
+    stage.lab.backends[2].kill().expect("the server runs");
+    let all: Vec<&Backend> = stage.lab.backends.iter().collect();
+    write(&stage, &configuration(&all));
+    // The kernel knows where it is, so nothing else keeps it from having queries.
+    let address = stage.lab.backends[2].address;
+    let neighbor = format!(
+        "neigh replace {address} lladdr {} dev eth0 nud reachable",
+        stage.lab.backends[2].mac
+    );
+    stage.lab.balancer.ip(&neighbor).expect("a neighbour");
+    let client = stage.lab.clients[0].node.clone();
+    let load = Load::start(&client, VIP, RATE, Ports::Fresh).expect("a load");
+    stage.agent.terminate().expect("it stops");
+    stage.agent.restart().expect("it starts");
+    stage.await_down("dns3");
+    let report = load.run_for(Duration::from_millis(500)).expect("a report");
+    assert_eq!(report.lost(), 0, "{:?}", report.loss_windows());
+}
+
+#[test]
+fn another_name_of_a_service_changes_nothing_else() {
+    let servers = [Software::Nsd, Software::Knot, Software::Nsd];
+    let mut stage = Stage::set(&Topology::of(&servers), "hash");
+    let drain = stage.agent.run(&["drain", "dns2"]).expect("it starts");
+    assert!(drain.status.success(), "{drain:?}");
+    stage.lab.backends[2].kill().expect("the server runs");
+    stage.await_down("dns3");
+    let all: Vec<&Backend> = stage.lab.backends.iter().collect();
+    let renamed = configuration(&all).replace("\"resolvers\"", "\"dns\"");
+    let client = stage.lab.clients[0].node.clone();
+    let load = Load::start(&client, VIP, RATE, Ports::Fresh).expect("a load");
+    write(&stage, &renamed);
+    let (code, _, said) = reload(&stage.agent, &[]);
+    assert_eq!(code, Some(0), "{said}");
+    let report = load.run_for(Duration::from_millis(500)).expect("a report");
+    assert_eq!(report.lost(), 0, "{:?}", report.loss_windows());
+    let status = stage.agent.status().expect("a status");
+    let backends = &status.services[0].backends;
+    let seen: Vec<(&str, &str)> = backends
+        .iter()
+        .map(|backend| (backend.admin.as_str(), backend.health.as_str()))
+        .collect();
+    let expected = [("enabled", "up"), ("draining", "up"), ("enabled", "down")];
+    assert_eq!(seen, expected);
+}
+
+/// What was set on a server goes with it, and does not come back with its name.
+#[test]
+fn a_drain_ends_when_its_server_leaves_the_file() {
+    let servers = [Software::Nsd, Software::Knot, Software::Nsd];
+    let mut stage = Stage::set(&Topology::of(&servers), "hash");
+    let all: Vec<&Backend> = stage.lab.backends.iter().collect();
+    let (three, two) = (configuration(&all), configuration(&all[..2]));
+    let drain = stage.agent.run(&["drain", "dns3"]).expect("it starts");
+    assert!(drain.status.success(), "{drain:?}");
+    stage.agent.terminate().expect("it stops");
+    write(&stage, &two);
+    stage.agent.restart().expect("it starts");
+    stage.agent.wait_until_all_up(PATIENCE).expect("adopted");
+    stage.agent.terminate().expect("it stops");
+    write(&stage, &three);
+    stage.agent.restart().expect("it starts");
+    let status = stage
+        .agent
+        .wait_until_all_up(PATIENCE)
+        .expect("it is not drained");
+    assert_eq!(status.services[0].backends[2].admin, "enabled");
+}

@@ -29,6 +29,8 @@ pub(super) struct Asker<'a> {
     pub(super) target: &'a Target,
     pub(super) reach: &'a Reach,
     pub(super) deadline: Instant,
+    /// How long a serial counts for others.
+    pub(super) serials_count_for: Duration,
 }
 
 /// On which way a backend is asked.
@@ -213,7 +215,9 @@ impl Asker<'_> {
     fn compare_serial(&self, answer: &Answer, question: &Question) -> Option<Shortfall> {
         let (serial, most) = answer.serial.zip(question.max_serial_lag)?;
         let (serials, backend) = (&self.prober.serials, &self.target.backend);
-        let highest = serials.note(backend, &question.name, serial)?;
+        let now = Instant::now();
+        let counts_until = now + self.serials_count_for;
+        let highest = serials.note(backend, &question.name, serial, now, counts_until)?;
         let lag = serials::lag(serial, highest);
         (lag > most).then_some(Shortfall::SerialBehind {
             serial,

@@ -9,10 +9,13 @@ use tokio::time::Instant;
 use super::{
     Extra, Prober, Reach, Target, carrier,
     exchange::{Asker, Finding, Manner, Way},
-    outcome::{Ending, Outcome, OwnFault, Unreachable},
+    outcome::{Ending, Outcome, OwnFault, Shortfall, Unasked, Unreachable},
     ways::ways,
 };
 use crate::config::{HealthCheck, IdentityQuery, Protocol, Transport};
+
+/// How many times an answer may be missed before the serial that it would show counts no more.
+const SERIAL_OUTLIVES: u32 = 4;
 
 pub(super) async fn run(
     prober: &Prober,
@@ -26,11 +29,38 @@ pub(super) async fn run(
         target,
         reach,
         deadline: Instant::now() + check.timeout,
+        serials_count_for: SERIAL_OUTLIVES * check.interval.max(check.timeout),
     };
-    let (ways, unasked) = match ways(target, check.path, reach) {
-        Ok(ways) => ways,
-        Err(ending) => return ending.into(),
+    let outcome = match ways(target, check.path, reach) {
+        Ok((ways, unasked)) => ask(asker, check, ways, unasked, extra).await,
+        Err(ending) => ending.into(),
     };
+    if !says_serial(&outcome) {
+        prober.forget(&target.backend);
+    }
+    outcome
+}
+
+/// Whether what a backend has shown of its zones counts after this. One that fails does not serve
+/// them: what it had must not take down those that do.
+fn says_serial(outcome: &Outcome) -> bool {
+    let is_behind = matches!(
+        outcome.ending(),
+        Ending::NotAccepted {
+            shortfall: Shortfall::SerialBehind { .. },
+            ..
+        }
+    );
+    outcome.passed() || outcome.is_own_fault() || is_behind
+}
+
+async fn ask(
+    asker: Asker<'_>,
+    check: &HealthCheck,
+    ways: Vec<Way<'_>>,
+    unasked: Option<Unasked>,
+    extra: Extra,
+) -> Outcome {
     let round = Round {
         asker,
         check,

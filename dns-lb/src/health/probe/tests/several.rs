@@ -127,3 +127,42 @@ async fn a_backend_that_is_nowhere_is_not_asked() {
     assert_eq!(outcome.to_string(), "eth0 is down");
     assert!(outcome.is_own_fault());
 }
+
+/// What a server had before it died does not count against those that are left.
+#[tokio::test]
+async fn the_serial_of_a_dead_server_takes_nobody_down() {
+    use hickory_proto::rr::{Name, rdata::SOA};
+    fn soa(query: &[u8], serial: u32) -> Vec<Vec<u8>> {
+        let query = Message::from_vec(query).unwrap();
+        let name = query.queries[0].name().clone();
+        let mut reply = Message::response(query.metadata.id, OpCode::Query);
+        reply.add_queries(query.queries);
+        let root: Name = ".".parse().unwrap();
+        let data = SOA::new(root.clone(), root, serial, 1, 1, 1, 1);
+        reply.add_answer(Record::from_rdata(name, 60, RData::SOA(data)));
+        vec![reply.to_vec().unwrap()]
+    }
+    let check = impatient("query = \"a.test. SOA\"\nmax_serial_lag = 0");
+    let primary = Server::start("127.0.0.1:0", |query| soa(query, 101)).await;
+    let secondary = Server::start("127.0.0.1:0", |query| soa(query, 100)).await;
+    let prober = Prober::new();
+    let (reach, extra) = (Reach::default(), Extra::default());
+    let one = Target {
+        backend: backend("one"),
+        ..target(primary.address)
+    };
+    let two = Target {
+        backend: backend("two"),
+        ..target(secondary.address)
+    };
+    assert!(prober.probe(&one, &check, &reach, extra).await.passed());
+    drop(primary);
+    for _ in 0..5 {
+        assert!(!prober.probe(&one, &check, &reach, extra).await.passed());
+    }
+    let outcome = prober.probe(&two, &check, &reach, extra).await;
+    assert!(
+        outcome.passed(),
+        "the only server that is left is called down: {outcome}"
+    );
+}

@@ -258,6 +258,7 @@ impl Asker<'_> {
         let socket_way = SocketWay {
             source,
             server: (server, self.target.port).into(),
+            has_route: self.reach.link.is_some() && self.reach.own_fault.is_none(),
         };
         let arrival = match protocol {
             Protocol::Udp => socket::exchange_udp(socket_way, query, self.deadline, judge).await,

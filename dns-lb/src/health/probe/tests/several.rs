@@ -1,6 +1,7 @@
 //! Several questions and ways, and the ways of a backend that is this very host.
 
 use super::*;
+use crate::{health::LinkReach, mac::MacAddress};
 
 const TWO: &str = "[[service.health.queries]]\nquery = \"a.test. A\"\n\
                    [[service.health.queries]]\nquery = \"b.test. A\"";
@@ -165,4 +166,33 @@ async fn the_serial_of_a_dead_server_takes_nobody_down() {
         outcome.passed(),
         "the only server that is left is called down: {outcome}"
     );
+}
+
+/// On an interface that has no address.
+fn on_link() -> Reach {
+    let link = LinkReach {
+        interface: "lo".to_owned(),
+        ifindex: 1,
+        mac: MacAddress([2, 0, 0, 0, 0, 1]),
+        source_mac: MacAddress([2, 0, 0, 0, 0, 2]),
+        sources: Vec::new(),
+    };
+    Reach {
+        link: Some(link),
+        ..Reach::default()
+    }
+}
+
+#[tokio::test]
+async fn a_network_out_of_reach_is_the_backends_failure_where_this_host_has_a_route() {
+    // What the kernel says of a connection to the broadcast address.
+    let target = target("255.255.255.255:53".parse().unwrap());
+    let check = patient("transport = \"tcp\"");
+    for (reach, is_own_fault) in [(Reach::default(), true), (on_link(), false)] {
+        let prober = Prober::new();
+        let outcome = prober.probe(&target, &check, &reach, Extra::default());
+        let outcome = outcome.await;
+        assert!(outcome.to_string().contains("Network is unreachable"));
+        assert_eq!(outcome.is_own_fault(), is_own_fault, "{outcome}");
+    }
 }

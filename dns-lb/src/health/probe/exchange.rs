@@ -46,6 +46,13 @@ pub(super) enum Way<'a> {
     Own { vip: IpAddr },
     /// The backend's own address.
     Real { address: IpAddr },
+    /// The same in place of a VIP that this host has no address to ask from. That it answers is
+    /// something; that it does not says nothing of the VIP.
+    StandIn {
+        address: IpAddr,
+        vip: IpAddr,
+        interface: &'a str,
+    },
 }
 
 /// How a question is asked.
@@ -83,14 +90,19 @@ impl Way<'_> {
     pub(super) fn address(&self) -> IpAddr {
         match *self {
             Self::Link { vip, .. } | Self::Own { vip } => vip,
-            Self::Real { address } => address,
+            Self::Real { address } | Self::StandIn { address, .. } => address,
         }
+    }
+
+    /// Whether it is the backend's own address that is asked.
+    pub(super) fn is_real(&self) -> bool {
+        matches!(self, Self::Real { .. } | Self::StandIn { .. })
     }
 
     fn vip(&self) -> Option<IpAddr> {
         match *self {
             Self::Link { vip, .. } | Self::Own { vip } => Some(vip),
-            Self::Real { .. } => None,
+            Self::Real { .. } | Self::StandIn { .. } => None,
         }
     }
 }
@@ -253,7 +265,7 @@ impl Asker<'_> {
                 };
             }
             Way::Own { vip } => (Some(vip), vip),
-            Way::Real { address } => (None, address),
+            Way::Real { address } | Way::StandIn { address, .. } => (None, address),
         };
         let socket_way = SocketWay {
             source,

@@ -89,7 +89,12 @@ async fn ask(
         }
     }
     let mut outcome = tally.outcome();
-    outcome.unasked = unasked;
+    if !matches!(
+        outcome.ending(),
+        Ending::OwnFault(OwnFault::NoSource { .. })
+    ) {
+        outcome.unasked = unasked;
+    }
     outcome
 }
 
@@ -211,7 +216,7 @@ impl Round<'_> {
 }
 
 fn ways_ask_real(ways: &[Way<'_>]) -> bool {
-    ways.iter().any(|way| matches!(way, Way::Real { .. }))
+    ways.iter().any(Way::is_real)
 }
 
 /// What is known of a round so far.
@@ -285,11 +290,20 @@ impl<'a> Tally<'a> {
     fn note(&mut self, way: usize, protocol: usize, question: usize, ending: Ending) {
         let place = way * self.round.protocols.len() + protocol;
         let check = self.round.check;
+        let ending = match self.round.ways[way] {
+            Way::StandIn { vip, interface, .. }
+                if !matches!(ending, Ending::Passed { .. } | Ending::OwnFault(_)) =>
+            {
+                let interface = interface.into();
+                OwnFault::NoSource { vip, interface }.into()
+            }
+            _ => ending,
+        };
         let group = &mut self.groups[place];
         match ending {
             Ending::Passed { code, rtt } => {
                 group.passed += 1;
-                self.real_passed |= matches!(self.round.ways[way], Way::Real { .. });
+                self.real_passed |= self.round.ways[way].is_real();
                 if self.slowest.is_none_or(|(_, slowest)| rtt > slowest) {
                     self.slowest = Some((code, rtt));
                 }
@@ -346,7 +360,11 @@ impl<'a> Tally<'a> {
         let (ending, question) = cause.expect("that is what the group is here for");
         let protocols = self.round.protocols.len();
         let (way, protocol) = (place / protocols, place % protocols);
-        let query = self.round.describe(way, protocol, question);
+        let query = match self.round.ways[way] {
+            // The fault is not in the query.
+            Way::StandIn { .. } => None,
+            _ => self.round.describe(way, protocol, question),
+        };
         (self.diagnose(ending), query)
     }
 

@@ -196,3 +196,30 @@ async fn a_network_out_of_reach_is_the_backends_failure_where_this_host_has_a_ro
         assert_eq!(outcome.is_own_fault(), is_own_fault, "{outcome}");
     }
 }
+
+/// This host has lost its IPv6 address; the servers listen on the VIPs alone.
+#[tokio::test]
+async fn a_lost_own_address_is_not_the_backends_fault() {
+    let check = HealthCheck {
+        path: crate::config::ProbePath::Vip,
+        ..patient("")
+    };
+    let closed = UdpSocket::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let target = Target {
+        vips: vec!["2001:db8::53".parse().unwrap()],
+        ..target(closed)
+    };
+    let reach = on_link();
+    let outcome = Prober::new()
+        .probe(&target, &check, &reach, Extra::default())
+        .await;
+    assert!(outcome.is_own_fault(), "{outcome}");
+    assert_eq!(
+        outcome.to_string(),
+        "no own IPv6 address on lo to ask the VIP 2001:db8::53 from"
+    );
+}

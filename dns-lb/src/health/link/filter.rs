@@ -19,7 +19,7 @@ const DROP: u32 = 0;
 /// tell what is whose: the program must stay well below the 4,096 instructions that Linux takes
 /// (`BPF_MAXINSNS`), and twice its size, as it replaces another, below the 20,480 octets that a socket
 /// may use for such things before Linux 6.7 (`net.core.optmem_max`), at 8 octets an instruction.
-const LISTED: usize = 560;
+pub(super) const LISTED: usize = 560;
 /// Ports that a conditional jump, which reaches 255 instructions, can go past.
 const CHUNK: usize = 250;
 

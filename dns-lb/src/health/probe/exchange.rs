@@ -272,9 +272,11 @@ impl Asker<'_> {
             server: (server, self.target.port).into(),
             has_route: self.reach.link.is_some() && self.reach.own_fault.is_none(),
         };
+        let turn = self.prober.descriptors.wait(self.deadline).await;
+        let turn = turn.ok_or(OwnFault::NoDescriptor)?;
         let arrival = match protocol {
-            Protocol::Udp => socket::exchange_udp(socket_way, query, self.deadline, judge).await,
-            Protocol::Tcp => socket::exchange_tcp(socket_way, query, self.deadline, judge).await,
+            Protocol::Udp => socket::exchange_udp(socket_way, query, turn.deadline, judge).await,
+            Protocol::Tcp => socket::exchange_tcp(socket_way, query, turn.deadline, judge).await,
         };
         match arrival {
             Ok(arrival) => heard_on_socket(arrival, way.vip()),

@@ -194,6 +194,8 @@ pub enum OwnFault {
         /// Its name.
         interface: Box<str>,
     },
+    /// All files that probes may have open are in use, and none was closed in time.
+    NoDescriptor,
     /// The query could not be made or sent, or the reply not be received.
     Socket {
         /// What could not be done.

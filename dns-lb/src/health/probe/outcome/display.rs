@@ -138,6 +138,9 @@ impl fmt::Display for OwnFault {
                     "no own {family} address on {interface} to ask the VIP {vip} from"
                 )
             }
+            Self::NoDescriptor => {
+                f.write_str("no descriptor free; raise the limit of open files (LimitNOFILE=)")
+            }
             Self::NotLocated => f.write_str("its MAC address is not known yet"),
             Self::NoCarrier { interface } => write!(f, "{interface} has no carrier"),
             Self::Socket { operation, error } => write!(f, "cannot {operation}: {error}"),

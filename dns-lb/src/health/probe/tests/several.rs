@@ -223,3 +223,60 @@ async fn a_lost_own_address_is_not_the_backends_fault() {
         "no own IPv6 address on lo to ask the VIP 2001:db8::53 from"
     );
 }
+
+#[tokio::test]
+async fn a_query_waits_for_a_descriptor_and_the_want_of_one_is_our_own_fault() {
+    let server = Server::start("127.0.0.1:0", |query| vec![good_octets(query)]).await;
+    let target = target(server.address);
+    let prober = Prober {
+        descriptors: Turns::new(1),
+        ..Prober::new()
+    };
+    let (reach, extra) = (Reach::default(), Extra::default());
+    let only = prober.descriptors.wait(tokio::time::Instant::now());
+    let only = only.await.unwrap();
+    for transport in ["udp", "tcp"] {
+        let check = impatient(&format!("transport = \"{transport}\""));
+        let outcome = prober.probe(&target, &check, &reach, extra).await;
+        assert!(outcome.is_own_fault());
+        assert_eq!(
+            outcome.to_string(),
+            "no descriptor free; raise the limit of open files (LimitNOFILE=)"
+        );
+    }
+    let check = patient("");
+    let release = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        drop(only);
+    };
+    let (outcome, ()) = tokio::join!(prober.probe(&target, &check, &reach, extra), release);
+    assert!(outcome.passed(), "{outcome}");
+}
+
+#[tokio::test]
+async fn a_thousand_silent_servers_are_asked() {
+    let allowed = crate::health::raise_limit().unwrap();
+    let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    let _listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    let mut check = impatient("transport = \"both\"");
+    check.timeout = Duration::from_millis(800);
+    let target = target(address);
+    let prober = Prober::new();
+    let (reach, extra) = (Reach::default(), Extra::default());
+    let probes = (0..1_000).map(|_| prober.probe(&target, &check, &reach, extra));
+    let outcomes = futures_util::future::join_all(probes).await;
+    let own: Vec<_> = outcomes
+        .iter()
+        .filter(|outcome| outcome.is_own_fault())
+        .map(ToString::to_string)
+        .collect();
+    assert!(
+        !own.iter().any(|fault| fault.contains("open files (os")),
+        "{own:?}"
+    );
+    // With fewer files, some have to wait until it is too late for them.
+    if allowed >= 8_192 {
+        assert_eq!(own, [""; 0]);
+    }
+}

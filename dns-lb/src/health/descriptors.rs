@@ -114,6 +114,11 @@ mod tests {
 
     #[test]
     fn a_process_may_open_as_many_files_as_it_is_let() {
+        let mut lower = limit().unwrap();
+        lower.rlim_cur = lower.rlim_max - 1;
+        // SAFETY: the kernel reads the structure, which lives on.
+        let result = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const lower) };
+        assert_eq!(result, 0);
         let raised = raise_limit().unwrap();
         let limit = limit().unwrap();
         assert_eq!((limit.rlim_cur, limit.rlim_max), (raised, raised));

@@ -11,7 +11,7 @@ use std::{
 };
 
 use dns_lb::{
-    config::{Config, HealthCheck},
+    config::{Config, HealthCheck, Transport},
     health::{BackendKey, Extra, LinkReach, Outcome, Prober, Reach, Target},
     mac::MacAddress,
 };
@@ -55,13 +55,23 @@ fn probe_until(
     check: HealthCheck,
     is_wanted: impl Fn(&Outcome) -> bool + Send + 'static,
 ) -> Outcome {
+    probe_address_until(lab, lab.backends[0].address.into(), check, is_wanted)
+}
+
+/// The same, with this for the backend's own address.
+fn probe_address_until(
+    lab: &Lab,
+    address: IpAddr,
+    check: HealthCheck,
+    is_wanted: impl Fn(&Outcome) -> bool + Send + 'static,
+) -> Outcome {
     let backend = &lab.backends[0];
     let target = Target {
         backend: BackendKey {
             service: "s".into(),
             backend: "b".into(),
         },
-        address: backend.address.into(),
+        address,
         port: dns::PORT,
         vips: vec![lab::VIP.into()],
         local: false,
@@ -148,7 +158,7 @@ fn a_server_on_the_wildcard_answers_from_the_wrong_address() {
         }
     });
     let udp = HealthCheck {
-        transport: dns_lb::config::Transport::Udp,
+        transport: Transport::Udp,
         ..check("")
     };
     let outcome = probe_until(&lab, udp, |outcome| outcome.cause() == "wrong_source");
@@ -157,4 +167,57 @@ fn a_server_on_the_wildcard_answers_from_the_wrong_address() {
     let (own, vip) = (IpAddr::from(lab.backends[0].address), lab::VIP);
     let text = format!("answered from {own}, not from the VIP {vip}: bound to the wildcard?");
     assert_eq!(outcome.to_string(), text);
+}
+
+#[test]
+fn what_routers_say_of_the_way_to_a_server_is_no_fault_of_this_host() {
+    let lab = Lab::start(&Topology::dual_stack(&[Software::Nsd])).unwrap();
+    let router = &lab.backends[0];
+    let settings = &[
+        "net/ipv4/ip_forward=1",
+        "net/ipv6/conf/all/forwarding=1",
+        // At two probes a second, the limit would let nothing through at all.
+        "net/ipv4/icmp_ratelimit=0",
+        "net/ipv6/icmp/ratelimit=0",
+    ];
+    router.node.sysctl(settings).unwrap();
+    let by = [
+        router.address.into(),
+        router.address_v6.expect("IPv6").into(),
+    ];
+    // A server for each, lest the kernel remember what it said before.
+    for (server, kind, error) in [
+        ("203.0.113.1", "prohibit", "No route to host"),
+        ("203.0.113.2", "unreachable", "No route to host"),
+        ("203.0.113.3", "throw", "Network is unreachable"),
+        ("2001:db8:ffff::1", "prohibit", "Permission denied"),
+        ("2001:db8:ffff::2", "unreachable", "Network is unreachable"),
+    ] {
+        let server: IpAddr = server.parse().unwrap();
+        let via: IpAddr = by[usize::from(server.is_ipv6())];
+        let balancer = &lab.balancer;
+        balancer
+            .ip(&format!("route add {server} via {via}"))
+            .unwrap();
+        let refuse = format!("route add {kind} {server}");
+        router.node.ip(&refuse).unwrap();
+        for transport in [Transport::Udp, Transport::Tcp] {
+            let check = HealthCheck {
+                transport,
+                // The kernel takes no ICMP in while it still sends the first segment, which so short a
+                // way may come to. The second follows after a second.
+                timeout: PATIENCE,
+                ..check("path = \"real\"")
+            };
+            let is_told = |outcome: &Outcome| outcome.cause() != "timeout";
+            let outcome = probe_address_until(&lab, server, check, is_told);
+            assert_eq!(
+                outcome.cause(),
+                "unreachable",
+                "{server} {transport:?}: {outcome}"
+            );
+            let text = format!("unreachable: {error}");
+            assert!(outcome.to_string().starts_with(&text), "{outcome}");
+        }
+    }
 }

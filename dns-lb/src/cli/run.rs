@@ -12,6 +12,7 @@ use super::{
 use crate::{
     agent::{self, Options},
     config::Config,
+    health::raise_limit,
 };
 
 /// Attach the program, steer, and probe until told to stop.
@@ -38,6 +39,11 @@ pub(super) struct Arguments {
 pub(super) fn execute(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = Config::load(&arguments.config.config)?;
     log::start(arguments.log_format)?;
+    // Before anything counts on it: each probe by a socket of its own is an open file.
+    match raise_limit() {
+        Ok(descriptors) => tracing::debug!(descriptors, "limit of open files"),
+        Err(error) => tracing::warn!(%error, "the limit of open files stays as it is"),
+    }
     let options = Options {
         config_file: arguments.config.config.clone(),
         pin_dir: arguments.pins.pin_dir.clone(),

@@ -19,7 +19,7 @@ const AT_START_ONLY: [(&str, &str); 6] = [
     ("state_file", "the agent keeps one file"),
     (
         "tcp_flows",
-        "larger or smaller maps would forget connections",
+        "larger or smaller maps would forget connections: `dns-lb unload` first",
     ),
 ];
 

@@ -3,6 +3,7 @@
 //! Knows probes and thresholds. Knows no maps, no tables and no HTTP.
 
 mod checker;
+mod descriptors;
 pub mod link;
 mod probe;
 mod side_checks;
@@ -14,6 +15,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use checker::{BackendKey, Checker, Checkers, LATE, Report};
+pub use descriptors::raise_limit;
 pub use probe::{
     Answer, Ending, Expected, Extra, Ignored, LinkReach, Operation, Outcome, OwnFault, Prober,
     Reach, Reply, Shortfall, Target, Unreachable, judge,

@@ -305,6 +305,40 @@ fn many_probes_at_a_time_each_get_their_own_reply() {
 }
 
 #[test]
+fn more_connections_than_a_filter_has_room_for_wait_for_their_turn() {
+    let lab = Lab::start(&Topology::of(&[Software::Nsd])).unwrap();
+    let [way, _] = ways(&lab, 0);
+    let nobodys = Way {
+        destination_mac: FOREIGN_MAC,
+        ..way
+    };
+    dns_lb::health::raise_limit().unwrap();
+    on_balancer(&lab, async move |prober| {
+        let mut probes = JoinSet::new();
+        for _ in 0..2_500 {
+            let prober = prober.clone();
+            probes.spawn(async move { ask(&prober, &nobodys, Tcp, SILENCE).await });
+        }
+        let mut silent = 0;
+        for arrival in probes.join_all().await {
+            match arrival {
+                Ok(arrival) => {
+                    assert_eq!(arrival, Arrival::Nothing { ignored: None });
+                    silent += 1;
+                }
+                // Its turn has not come in time.
+                Err(error) => {
+                    assert_eq!(error.operation, Operation::HoldPort);
+                    assert_eq!(error.error.raw_os_error(), None, "{error}");
+                }
+            }
+        }
+        assert!(silent > 0);
+        expect_reply(ask_until(&prober, &way, Tcp).await);
+    });
+}
+
+#[test]
 fn faults_of_this_side_are_no_silence() {
     let lab = Lab::start(&Topology::of(&[Software::Nsd])).unwrap();
     let [way, _] = ways(&lab, 0);

@@ -10,7 +10,7 @@ use super::{
         reader::{Table, Value},
         scalar::{self, Seen},
     },
-    HealthCheck, NameTemplate, Question, Transport, comparable,
+    HealthCheck, NameTemplate, ProbePath, Question, Transport, comparable,
 };
 
 /// Most queries of a check.
@@ -22,16 +22,19 @@ const TIMEOUT: std::ops::RangeInclusive<Duration> =
 const LONGEST_FLAP_WINDOW: Duration = Duration::from_secs(3_600);
 /// What every server has to take (RFC 6891, 6.2.3), and more than any is asked for here.
 const EDNS_SIZES: std::ops::RangeInclusive<u16> = 512..=4_096;
+/// Most through the VIP: a reply that is longer may come in fragments, which a probe does not put
+/// together there. Up to this, which the DNS flag day of 2020 recommends, hardly any link makes some.
+const MAX_EDNS_SIZE_THROUGH_VIP: u16 = 1_232;
 
 /// Reads the table. `only_tcp`: the service takes nothing else.
 pub(in crate::config) fn read(mut table: Table<'_, '_>, only_tcp: bool) -> Option<HealthCheck> {
-    let (questions, questions_to_pass) = questions(&mut table).unzip();
+    let path = table.optional("path", defaults::PATH, Value::choice);
+    let (questions, questions_to_pass) = questions(&mut table, path).unzip();
     let default_transport = match only_tcp {
         true => Transport::Tcp,
         false => Transport::Udp,
     };
     let transport = table.optional("transport", default_transport, Value::choice);
-    let path = table.optional("path", defaults::PATH, Value::choice);
     let identity = table.optional("identity", None, Value::choice);
     let check_return = table.optional("check_return", defaults::CHECK_RETURN, Value::boolean);
     let interval = table.optional("interval", defaults::INTERVAL, |value| {
@@ -74,17 +77,18 @@ pub(in crate::config) fn read(mut table: Table<'_, '_>, only_tcp: bool) -> Optio
 }
 
 /// The questions, and how many must be answered: `query` with its rules, or `[[…queries]]`, for
-/// which the rules beside it hold where they say nothing themselves.
-fn questions(table: &mut Table<'_, '_>) -> Option<(Vec<Question>, usize)> {
+/// which the rules beside it hold where they say nothing themselves. `path`: where they are sent, if
+/// that is known.
+fn questions(table: &mut Table<'_, '_>, path: Option<ProbePath>) -> Option<(Vec<Question>, usize)> {
     let query = table.optional("query", None, |value| scalar::query(value).map(Some));
-    let rules = Rules::read(table, &Rules::default());
+    let rules = Rules::read(table, &Rules::default(), path);
     let several = table.optional("queries", None, |value| {
         let (sink, place) = (value.sink, value.place.clone());
         let questions = value.each("tables [[service.health.queries]]", |value| {
             let mut table = value.table()?;
             let query = table.required("query", "query = \"example.net. SOA\"", scalar::query);
             let otherwise = rules.clone().unwrap_or_default();
-            let own = Rules::read(&mut table, &otherwise);
+            let own = Rules::read(&mut table, &otherwise, path);
             let question = own.zip(query).and_then(|(own, query)| {
                 let inherits = own.max_serial_lag == otherwise.max_serial_lag;
                 own.question(query, (!inherits).then_some(&table))
@@ -149,13 +153,15 @@ impl Default for Rules {
 
 impl Rules {
     /// Reads what a table says; `otherwise` holds where it says nothing.
-    fn read(table: &mut Table<'_, '_>, otherwise: &Self) -> Option<Self> {
+    fn read(table: &mut Table<'_, '_>, otherwise: &Self, path: Option<ProbePath>) -> Option<Self> {
         let recursion_desired = table.optional(
             "recursion_desired",
             otherwise.recursion_desired,
             Value::boolean,
         );
-        let edns_size = table.optional("edns_size", otherwise.edns_size, edns_size);
+        let edns_size = table.optional("edns_size", otherwise.edns_size, |value| {
+            edns_size(value, path)
+        });
         let accept_rcodes =
             table.optional("accept_rcodes", otherwise.accept_rcodes.clone(), rcodes);
         let min_answers = table.optional("min_answers", otherwise.min_answers, |value| {
@@ -213,13 +219,26 @@ impl Rules {
     }
 }
 
-fn edns_size(value: Value<'_, '_>) -> Option<u16> {
+fn edns_size(value: Value<'_, '_>, path: Option<ProbePath>) -> Option<u16> {
     let (sink, place) = (value.sink, value.place.clone());
     let size = value.integer(0..=*EDNS_SIZES.end())?;
     if size > 0 && !EDNS_SIZES.contains(&size) {
         let (smallest, largest) = EDNS_SIZES.into_inner();
         let allowed = format!("0 for no EDNS, or {smallest} to {largest}");
         sink.report(&place, format!("{size} is out of range"), allowed);
+        return None;
+    }
+    let asks_vip = matches!(path, Some(ProbePath::Vip | ProbePath::Both));
+    if asks_vip && size > MAX_EDNS_SIZE_THROUGH_VIP {
+        let allowed = format!(
+            "at most {MAX_EDNS_SIZE_THROUGH_VIP}, since longer replies may come in fragments, which \
+             are not seen there, or path = \"real\""
+        );
+        sink.report(
+            &place,
+            format!("{size} is too much through the VIP"),
+            allowed,
+        );
         return None;
     }
     Some(size)

@@ -181,7 +181,7 @@ vips = []
 19:8: service[1].health.path: "vpi" is not known; allowed: "vip", "real", "both"
 20:17: service[1].health.accept_rcodes: empty; allowed: a list of response codes such as "NOERROR"
 21:12: service[1].health.interval: "1ms" is out of range; allowed: a duration from "10ms" to "1h": a whole number and one of us, ms, s, m, h
-22:1: service[1].health.timeuot: unknown key, perhaps timeout is meant; allowed: the keys query, recursion_desired, edns_size, accept_rcodes, min_answers, expect, require_aa, max_serial_lag, queries, queries_to_pass, transport, path, identity, check_return, interval, fast_interval, down_interval, timeout, fall, rise, flap_window
+22:1: service[1].health.timeuot: unknown key, perhaps timeout is meant; allowed: the keys path, query, recursion_desired, edns_size, accept_rcodes, min_answers, expect, require_aa, max_serial_lag, queries, queries_to_pass, transport, identity, check_return, interval, fast_interval, down_interval, timeout, fall, rise, flap_window
 23:8: service[1].health.fall: 0 is out of range; allowed: an integer from 1 to 100
 24:8: service[1].health.rise: a string is of no use here; allowed: an integer from 1 to 100
 28:10: service[1].backend[1].weight: 1001 is out of range; allowed: an integer from 0 to 1000

@@ -32,6 +32,8 @@ fn values_at_the_edge_are_taken() {
         file("", "", "interval = \"10ms\"", ""),
         file("", "", "query = \"%r.example.net A\"", ""),
         file("", "", "edns_size = 512\nmin_answers = 100", ""),
+        file("", "", "edns_size = 1232\npath = \"both\"", ""),
+        file("", "", "edns_size = 4096\npath = \"real\"", ""),
         file("", "", "flap_window = \"0s\"\ndown_interval = \"1h\"", ""),
         file("", "max_ejected = \"0%\"\nslow_start = \"1h\"", "", ""),
         file("", "", "interval = \"1h\"\nfast_interval = \"60m\"", ""),
@@ -194,6 +196,19 @@ fn refuses_single_faults() {
         (
             health("edns_size = 511"),
             "edns_size: 511 is out of range; 0 for no EDNS, or 512 to 4096",
+        ),
+        (
+            health("edns_size = 1233"),
+            "edns_size: 1233 is too much through the VIP; at most 1232, since longer replies may come \
+             in fragments, which are not seen there, or path = \"real\"",
+        ),
+        (
+            health("[[service.health.queries]]\nquery = \". NS\"\nedns_size = 4096"),
+            "queries[1].edns_size: 4096 is too much through the VIP; at most 1232",
+        ),
+        (
+            health("path = \"both\"\nedns_size = 4096"),
+            "edns_size: 4096 is too much through the VIP; at most 1232",
         ),
         (
             health("max_serial_lag = 3"),

@@ -35,6 +35,7 @@ use tokio::{
 };
 
 use self::{mailbox::Heard, tap::Tap};
+use super::descriptors::Turns;
 use crate::{health::Ignored, mac::MacAddress};
 
 pub use error::{LinkError, Operation};
@@ -47,9 +48,11 @@ pub use tcp::converse;
 /// them, and closes those of interfaces and addresses that are gone or have had no probe for a
 /// minute. Reads in a task for each interface, in the runtime of the probe that came first; with
 /// the last handle the tasks end.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct LinkProber {
     taps: Arc<Taps>,
+    /// Whose turn it is to open a socket.
+    descriptors: Turns,
 }
 
 /// The way of a probe and its reply. Both addresses are of one family.
@@ -119,7 +122,15 @@ impl LinkProber {
     /// A prober that has nothing open yet.
     #[must_use]
     pub fn new() -> Self {
-        Self::default()
+        Self::sharing(Turns::descriptors())
+    }
+
+    /// The same, with others that open sockets.
+    pub(super) fn sharing(descriptors: Turns) -> Self {
+        Self {
+            taps: Arc::default(),
+            descriptors,
+        }
     }
 
     /// Sends a query by UDP, once, and hands to `judge` what comes to its port under its id (the
@@ -173,7 +184,8 @@ impl LinkProber {
 
     /// Opens a connection, sends a query with its length before it (RFC 1035, 4.2.2), and hands each
     /// reply to `judge` until it takes one, the connection ends or the deadline has passed. Then
-    /// resets the connection, also when the future is dropped: the server has nothing to keep.
+    /// resets the connection, also when the future is dropped: the server has nothing to keep. Where too
+    /// many are under way, it waits for its turn, and the deadline is later by so long.
     ///
     /// The connection is not the kernel's, which knows nothing of it.
     ///
@@ -188,7 +200,20 @@ impl LinkProber {
     ) -> Result<Arrival<T>, LinkError> {
         way.check()?;
         let tap = self.taps.tap(way.ifindex)?;
-        tcp::exchange(&tap, way, query, deadline, judge).await
+        let none = |what: &str| Operation::HoldPort.failed(io::Error::other(what));
+        let turn = tap.connections.wait(deadline).await;
+        let turn = turn.ok_or_else(|| none("too many connections on the interface"))?;
+        let descriptor = self.descriptors.wait(turn.deadline).await;
+        let descriptor = descriptor.ok_or_else(|| {
+            none("no descriptor free; raise the limit of open files (LimitNOFILE=)")
+        })?;
+        tcp::exchange(&tap, way, query, descriptor.deadline, judge).await
+    }
+}
+
+impl Default for LinkProber {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -207,7 +207,7 @@ impl HeldPort {
 }
 
 /// Attaches a filter, in place of the one before.
-fn attach(socket: &Socket, program: &[sock_filter]) -> io::Result<()> {
+pub(super) fn attach(socket: &Socket, program: &[sock_filter]) -> io::Result<()> {
     let program: Vec<_> = program
         .iter()
         .map(|step| SockFilter::new(step.code, step.jt, step.jf, step.k))

@@ -22,13 +22,17 @@ use super::{
     ports::Ports,
     socket::{HeldPort, PacketSocket, Transport},
 };
-use crate::mac::MacAddress;
+use crate::{health::descriptors::Turns, mac::MacAddress};
 
 /// Octets of the largest frame: what the kernel makes of a row of segments (GRO).
 const FRAME: usize = (1 << 16) + 256;
 
 /// Frames that are read before other tasks may run.
 const BATCH: usize = 64;
+
+/// Connections at once, each with a port that the filter has to know.
+const CONNECTIONS: usize = 512;
+const _: () = assert!(CONNECTIONS < filter::LISTED);
 
 /// How often ports are renewed and a gone interface is noticed at the latest.
 const UPKEEP: Duration = Duration::from_secs(1);
@@ -37,6 +41,8 @@ const UPKEEP: Duration = Duration::from_secs(1);
 pub(super) struct Tap {
     ifindex: u32,
     socket: AsyncFd<PacketSocket>,
+    /// Whose turn it is to open one.
+    pub(super) connections: Turns,
     state: Mutex<State>,
 }
 
@@ -64,6 +70,7 @@ impl Tap {
         Ok(Self {
             ifindex,
             socket,
+            connections: Turns::new(CONNECTIONS),
             state: Mutex::new(State {
                 mailboxes: Mailboxes::default(),
                 ports: Ports::new(),

@@ -29,6 +29,8 @@ pub(super) struct Asker<'a> {
     pub(super) target: &'a Target,
     pub(super) reach: &'a Reach,
     pub(super) deadline: Instant,
+    /// How long a serial counts for others.
+    pub(super) serials_count_for: Duration,
 }
 
 /// On which way a backend is asked.
@@ -44,6 +46,13 @@ pub(super) enum Way<'a> {
     Own { vip: IpAddr },
     /// The backend's own address.
     Real { address: IpAddr },
+    /// The same in place of a VIP that this host has no address to ask from. That it answers is
+    /// something; that it does not says nothing of the VIP.
+    StandIn {
+        address: IpAddr,
+        vip: IpAddr,
+        interface: &'a str,
+    },
 }
 
 /// How a question is asked.
@@ -81,14 +90,19 @@ impl Way<'_> {
     pub(super) fn address(&self) -> IpAddr {
         match *self {
             Self::Link { vip, .. } | Self::Own { vip } => vip,
-            Self::Real { address } => address,
+            Self::Real { address } | Self::StandIn { address, .. } => address,
         }
+    }
+
+    /// Whether it is the backend's own address that is asked.
+    pub(super) fn is_real(&self) -> bool {
+        matches!(self, Self::Real { .. } | Self::StandIn { .. })
     }
 
     fn vip(&self) -> Option<IpAddr> {
         match *self {
             Self::Link { vip, .. } | Self::Own { vip } => Some(vip),
-            Self::Real { .. } => None,
+            Self::Real { .. } | Self::StandIn { .. } => None,
         }
     }
 }
@@ -213,7 +227,9 @@ impl Asker<'_> {
     fn compare_serial(&self, answer: &Answer, question: &Question) -> Option<Shortfall> {
         let (serial, most) = answer.serial.zip(question.max_serial_lag)?;
         let (serials, backend) = (&self.prober.serials, &self.target.backend);
-        let highest = serials.note(backend, &question.name, serial)?;
+        let now = Instant::now();
+        let counts_until = now + self.serials_count_for;
+        let highest = serials.note(backend, &question.name, serial, now, counts_until)?;
         let lag = serials::lag(serial, highest);
         (lag > most).then_some(Shortfall::SerialBehind {
             serial,
@@ -249,15 +265,18 @@ impl Asker<'_> {
                 };
             }
             Way::Own { vip } => (Some(vip), vip),
-            Way::Real { address } => (None, address),
+            Way::Real { address } | Way::StandIn { address, .. } => (None, address),
         };
         let socket_way = SocketWay {
             source,
             server: (server, self.target.port).into(),
+            has_route: self.reach.link.is_some() && self.reach.own_fault.is_none(),
         };
+        let turn = self.prober.descriptors.wait(self.deadline).await;
+        let turn = turn.ok_or(OwnFault::NoDescriptor)?;
         let arrival = match protocol {
-            Protocol::Udp => socket::exchange_udp(socket_way, query, self.deadline, judge).await,
-            Protocol::Tcp => socket::exchange_tcp(socket_way, query, self.deadline, judge).await,
+            Protocol::Udp => socket::exchange_udp(socket_way, query, turn.deadline, judge).await,
+            Protocol::Tcp => socket::exchange_tcp(socket_way, query, turn.deadline, judge).await,
         };
         match arrival {
             Ok(arrival) => heard_on_socket(arrival, way.vip()),

@@ -15,7 +15,7 @@ mod ways;
 
 use std::{net::IpAddr, sync::Arc};
 
-use super::{BackendKey, link::LinkProber};
+use super::{BackendKey, descriptors::Turns, link::LinkProber};
 use crate::{config::HealthCheck, mac::MacAddress};
 
 pub use outcome::{Ending, Operation, Outcome, OwnFault, Shortfall, Unreachable};
@@ -26,6 +26,8 @@ pub use reply::{Answer, Ignored, Reply, judge};
 #[derive(Clone, Debug)]
 pub struct Prober {
     link: LinkProber,
+    /// Whose turn it is to open a socket.
+    descriptors: Turns,
     serials: Arc<serials::Serials>,
     /// A MAC address that nobody has: locally administered, and random.
     foreign_mac: MacAddress,
@@ -92,21 +94,25 @@ pub struct Extra {
 }
 
 impl Prober {
-    /// A prober that has nothing open yet, and has seen no serial.
+    /// A prober that has nothing open yet, and has seen no serial. How many sockets it opens at once
+    /// depends on the limit of open files at this moment.
     #[must_use]
     pub fn new() -> Self {
         let mut foreign = rand::random::<[u8; 6]>();
         // Not a group's, and locally administered (IEEE 802, 8.2).
         foreign[0] = foreign[0] & 0xfc | 0x02;
+        let descriptors = Turns::descriptors();
         Self {
-            link: LinkProber::new(),
+            link: LinkProber::sharing(descriptors.clone()),
+            descriptors,
             serials: Arc::default(),
             foreign_mac: MacAddress(foreign),
         }
     }
 
     /// Asks every question of the check, by each of its transports, on each of its ways, all at
-    /// once, and waits at most the check's `timeout`.
+    /// once, and waits at most the check's `timeout`; or up to as long again for a query that had to
+    /// wait for a descriptor first.
     ///
     /// A way fails when fewer than `questions_to_pass` questions can still be answered by one
     /// transport; the first that fails is the outcome, at once. A fault on this side decides only

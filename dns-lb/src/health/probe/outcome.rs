@@ -179,6 +179,14 @@ pub enum Unreachable {
 pub enum OwnFault {
     /// This host's link, route or address is gone.
     Host(Box<str>),
+    /// This host has no address of a VIP's family on the interface to ask it from, and the backend's
+    /// own address, which was asked in its place, does not answer as it should.
+    NoSource {
+        /// The VIP.
+        vip: IpAddr,
+        /// The interface's name.
+        interface: Box<str>,
+    },
     /// The backend's MAC address is not known yet.
     NotLocated,
     /// The interface has no carrier.
@@ -186,6 +194,8 @@ pub enum OwnFault {
         /// Its name.
         interface: Box<str>,
     },
+    /// All files that probes may have open are in use, and none was closed in time.
+    NoDescriptor,
     /// The query could not be made or sent, or the reply not be received.
     Socket {
         /// What could not be done.

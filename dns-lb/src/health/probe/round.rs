@@ -9,10 +9,13 @@ use tokio::time::Instant;
 use super::{
     Extra, Prober, Reach, Target, carrier,
     exchange::{Asker, Finding, Manner, Way},
-    outcome::{Ending, Outcome, OwnFault, Unreachable},
+    outcome::{Ending, Outcome, OwnFault, Shortfall, Unasked, Unreachable},
     ways::ways,
 };
 use crate::config::{HealthCheck, IdentityQuery, Protocol, Transport};
+
+/// How many times an answer may be missed before the serial that it would show counts no more.
+const SERIAL_OUTLIVES: u32 = 4;
 
 pub(super) async fn run(
     prober: &Prober,
@@ -26,11 +29,38 @@ pub(super) async fn run(
         target,
         reach,
         deadline: Instant::now() + check.timeout,
+        serials_count_for: SERIAL_OUTLIVES * check.interval.max(check.timeout),
     };
-    let (ways, unasked) = match ways(target, check.path, reach) {
-        Ok(ways) => ways,
-        Err(ending) => return ending.into(),
+    let outcome = match ways(target, check.path, reach) {
+        Ok((ways, unasked)) => ask(asker, check, ways, unasked, extra).await,
+        Err(ending) => ending.into(),
     };
+    if !says_serial(&outcome) {
+        prober.forget(&target.backend);
+    }
+    outcome
+}
+
+/// Whether what a backend has shown of its zones counts after this. One that fails does not serve
+/// them: what it had must not take down those that do.
+fn says_serial(outcome: &Outcome) -> bool {
+    let is_behind = matches!(
+        outcome.ending(),
+        Ending::NotAccepted {
+            shortfall: Shortfall::SerialBehind { .. },
+            ..
+        }
+    );
+    outcome.passed() || outcome.is_own_fault() || is_behind
+}
+
+async fn ask(
+    asker: Asker<'_>,
+    check: &HealthCheck,
+    ways: Vec<Way<'_>>,
+    unasked: Option<Unasked>,
+    extra: Extra,
+) -> Outcome {
     let round = Round {
         asker,
         check,
@@ -59,7 +89,12 @@ pub(super) async fn run(
         }
     }
     let mut outcome = tally.outcome();
-    outcome.unasked = unasked;
+    if !matches!(
+        outcome.ending(),
+        Ending::OwnFault(OwnFault::NoSource { .. })
+    ) {
+        outcome.unasked = unasked;
+    }
     outcome
 }
 
@@ -181,7 +216,7 @@ impl Round<'_> {
 }
 
 fn ways_ask_real(ways: &[Way<'_>]) -> bool {
-    ways.iter().any(|way| matches!(way, Way::Real { .. }))
+    ways.iter().any(Way::is_real)
 }
 
 /// What is known of a round so far.
@@ -255,11 +290,20 @@ impl<'a> Tally<'a> {
     fn note(&mut self, way: usize, protocol: usize, question: usize, ending: Ending) {
         let place = way * self.round.protocols.len() + protocol;
         let check = self.round.check;
+        let ending = match self.round.ways[way] {
+            Way::StandIn { vip, interface, .. }
+                if !matches!(ending, Ending::Passed { .. } | Ending::OwnFault(_)) =>
+            {
+                let interface = interface.into();
+                OwnFault::NoSource { vip, interface }.into()
+            }
+            _ => ending,
+        };
         let group = &mut self.groups[place];
         match ending {
             Ending::Passed { code, rtt } => {
                 group.passed += 1;
-                self.real_passed |= matches!(self.round.ways[way], Way::Real { .. });
+                self.real_passed |= self.round.ways[way].is_real();
                 if self.slowest.is_none_or(|(_, slowest)| rtt > slowest) {
                     self.slowest = Some((code, rtt));
                 }
@@ -316,7 +360,11 @@ impl<'a> Tally<'a> {
         let (ending, question) = cause.expect("that is what the group is here for");
         let protocols = self.round.protocols.len();
         let (way, protocol) = (place / protocols, place % protocols);
-        let query = self.round.describe(way, protocol, question);
+        let query = match self.round.ways[way] {
+            // The fault is not in the query.
+            Way::StandIn { .. } => None,
+            _ => self.round.describe(way, protocol, question),
+        };
         (self.diagnose(ending), query)
     }
 

@@ -5,11 +5,13 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use tokio::time::Instant;
+
 use super::super::BackendKey;
 use crate::config::NameTemplate;
 
-/// The last serial of each zone that each backend has shown. As many as there are zones in checks
-/// and backends, at most.
+/// The last serial of each zone that each backend has shown, as long as it counts. As many as there
+/// are zones in checks and backends, at most.
 #[derive(Debug, Default)]
 pub(super) struct Serials {
     services: Mutex<HashMap<Arc<str>, Vec<Zone>>>,
@@ -18,16 +20,26 @@ pub(super) struct Serials {
 #[derive(Debug)]
 struct Zone {
     name: NameTemplate,
-    serials: HashMap<Arc<str>, u32>,
+    serials: HashMap<Arc<str>, Shown>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Shown {
+    serial: u32,
+    /// A backend that has not been heard since says nothing any more of what is the newest.
+    counts_until: Instant,
 }
 
 impl Serials {
-    /// Notes what a backend has shown, and gives the highest that another has.
+    /// Notes what a backend has shown now, and until when that counts for others; gives the highest
+    /// of theirs that counts.
     pub(super) fn note(
         &self,
         backend: &BackendKey,
         zone: &NameTemplate,
         serial: u32,
+        now: Instant,
+        counts_until: Instant,
     ) -> Option<u32> {
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
         let zones = services.entry(Arc::clone(&backend.service)).or_default();
@@ -40,11 +52,15 @@ impl Serials {
             zones.len() - 1
         });
         let serials = &mut zones[place].serials;
-        serials.insert(Arc::clone(&backend.backend), serial);
+        let shown = Shown {
+            serial,
+            counts_until,
+        };
+        serials.insert(Arc::clone(&backend.backend), shown);
         let others = serials
             .iter()
-            .filter(|(other, _)| **other != backend.backend)
-            .map(|(_, serial)| *serial);
+            .filter(|(other, shown)| **other != backend.backend && now < shown.counts_until)
+            .map(|(_, shown)| shown.serial);
         others.reduce(|highest, serial| match lag(highest, serial) {
             0 => highest,
             _ => serial,
@@ -78,7 +94,16 @@ pub(super) fn lag(serial: u32, highest: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    /// Notes what counts for a minute.
+    fn note(serials: &Serials, backend: &BackendKey, name: &str, serial: u32) -> Option<u32> {
+        let now = Instant::now();
+        let counts_until = now + Duration::from_secs(60);
+        serials.note(backend, &zone(name), serial, now, counts_until)
+    }
 
     fn backend(name: &str) -> BackendKey {
         BackendKey {
@@ -110,29 +135,43 @@ mod tests {
     fn a_backend_is_compared_with_the_others_of_its_service_and_zone() {
         let serials = Serials::default();
         let (one, two, three) = (backend("one"), backend("two"), backend("three"));
-        assert_eq!(serials.note(&one, &zone("a."), 10), None);
-        assert_eq!(serials.note(&one, &zone("a."), 11), None);
-        assert_eq!(serials.note(&two, &zone("b."), 99), None);
-        assert_eq!(serials.note(&two, &zone("a."), 9), Some(11));
-        assert_eq!(serials.note(&three, &zone("a."), 1), Some(11));
-        assert_eq!(serials.note(&one, &zone("a."), 11), Some(9));
+        assert_eq!(note(&serials, &one, "a.", 10), None);
+        assert_eq!(note(&serials, &one, "a.", 11), None);
+        assert_eq!(note(&serials, &two, "b.", 99), None);
+        assert_eq!(note(&serials, &two, "a.", 9), Some(11));
+        assert_eq!(note(&serials, &three, "a.", 1), Some(11));
+        assert_eq!(note(&serials, &one, "a.", 11), Some(9));
 
         let elsewhere = BackendKey {
             service: "other".into(),
             backend: "four".into(),
         };
-        assert_eq!(serials.note(&elsewhere, &zone("a."), 1), None);
+        assert_eq!(note(&serials, &elsewhere, "a.", 1), None);
     }
 
     #[test]
     fn one_that_is_forgotten_counts_no_more() {
         let serials = Serials::default();
         let (one, two) = (backend("one"), backend("two"));
-        serials.note(&one, &zone("a."), 20);
-        assert_eq!(serials.note(&two, &zone("a."), 10), Some(20));
+        note(&serials, &one, "a.", 20);
+        assert_eq!(note(&serials, &two, "a.", 10), Some(20));
         serials.forget(&one);
-        assert_eq!(serials.note(&two, &zone("a."), 10), None);
+        assert_eq!(note(&serials, &two, "a.", 10), None);
         serials.forget(&two);
         assert!(serials.services.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn one_that_has_not_been_shown_for_long_counts_no_more() {
+        let serials = Serials::default();
+        let (one, two) = (backend("one"), backend("two"));
+        let begin = Instant::now();
+        let second = Duration::from_secs(1);
+        let note_at =
+            |backend, serial, now| serials.note(backend, &zone("a."), serial, now, now + second);
+        note_at(&one, 20, begin);
+        assert_eq!(note_at(&two, 10, begin + second / 2), Some(20));
+        assert_eq!(note_at(&two, 10, begin + second), None);
+        assert_eq!(note_at(&one, 20, begin + second), Some(10));
     }
 }

@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use libc::{EACCES, ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ENOPROTOOPT, EPROTO, ETIMEDOUT};
+use libc::{
+    EACCES, ECONNREFUSED, EHOSTDOWN, EHOSTUNREACH, ENETUNREACH, ENONET, ENOPROTOOPT, EPROTO,
+    ETIMEDOUT,
+};
 use tokio::{
     io::Interest,
     net::{TcpSocket, TcpStream, UdpSocket},
@@ -31,6 +34,9 @@ pub(super) struct SocketWay {
     pub(super) source: Option<IpAddr>,
     /// The address to ask.
     pub(super) server: SocketAddr,
+    /// Whether this host is known to have a way to it, so that if the network is said to be out of
+    /// reach, it is not for want of a route here.
+    pub(super) has_route: bool,
 }
 
 /// What came of a query.
@@ -164,8 +170,8 @@ impl<J> Conversation<J> {
         let socket = bound.map_err(|error| (Operation::OpenSocket, error))?;
         let stream = match socket.connect(way.server).await {
             Ok(stream) => stream,
-            // From a route's lack it cannot be told from what a router says: take it as the former.
-            Err(error) if error.raw_os_error() == Some(ENETUNREACH) => {
+            // What a router says cannot be told from a route's lack here by the error alone.
+            Err(error) if error.raw_os_error() == Some(ENETUNREACH) && !way.has_route => {
                 return Err((Operation::Connect, error));
             }
             Err(error) => return told(Operation::Connect, error, self.begun_at),
@@ -248,15 +254,18 @@ fn is_end(error: &io::Error) -> bool {
 }
 
 /// What an error of the kernel's tells: of the server or its network, or of this side.
+///
+/// What ICMP and ICMPv6 say, of a connection's first segment too, comes as the kernel translates it
+/// (`icmp_err_convert` in `net/ipv4/icmp.c`, `icmpv6_err_convert` in `net/ipv6/icmp.c`). EPERM is none
+/// of that: a packet filter of this host's refuses.
 fn told<T>(operation: Operation, error: io::Error, sent_at: Instant) -> Result<Arrival<T>, Fault> {
     let rtt = sent_at.elapsed();
-    match (operation, error.raw_os_error()) {
-        (_, Some(ECONNREFUSED)) => Ok(Arrival::Refused { rtt }),
-        (_, Some(EHOSTUNREACH | ETIMEDOUT)) => Ok(Arrival::Unreachable { error, rtt }),
-        // What ICMP and ICMPv6 say, as the kernel translates it (`icmp_err_convert`).
-        (Operation::Receive, Some(ENETUNREACH | ENOPROTOOPT | EACCES | EPROTO)) => {
-            Ok(Arrival::Unreachable { error, rtt })
-        }
+    match error.raw_os_error() {
+        Some(ECONNREFUSED) => Ok(Arrival::Refused { rtt }),
+        Some(
+            EACCES | EHOSTDOWN | EHOSTUNREACH | ENETUNREACH | ENONET | ENOPROTOOPT | EPROTO
+            | ETIMEDOUT,
+        ) => Ok(Arrival::Unreachable { error, rtt }),
         _ => Err((operation, error)),
     }
 }
@@ -289,5 +298,45 @@ impl SocketWay {
             SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         };
         (self.source.unwrap_or(any), 0).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_network_says_is_told_from_what_this_host_refuses() {
+        let told = |operation, errno| {
+            let error = io::Error::from_raw_os_error(errno);
+            told::<()>(operation, error, Instant::now())
+        };
+        for operation in [Operation::Connect, Operation::Send, Operation::Receive] {
+            for errno in [
+                EACCES,
+                EHOSTDOWN,
+                EHOSTUNREACH,
+                ENETUNREACH,
+                ENONET,
+                ENOPROTOOPT,
+                EPROTO,
+                ETIMEDOUT,
+            ] {
+                let told = told(operation, errno);
+                let is_unreachable = matches!(told, Ok(Arrival::Unreachable { .. }));
+                assert!(is_unreachable, "{operation} {errno}: {told:?}");
+            }
+            let refused = told(operation, ECONNREFUSED);
+            assert!(matches!(refused, Ok(Arrival::Refused { .. })));
+            for errno in [
+                libc::EPERM,
+                libc::EMFILE,
+                libc::ENOBUFS,
+                libc::EADDRNOTAVAIL,
+            ] {
+                let told = told(operation, errno);
+                assert!(told.is_err(), "{operation} {errno}: {told:?}");
+            }
+        }
     }
 }

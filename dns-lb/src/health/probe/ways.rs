@@ -48,9 +48,16 @@ pub(super) fn ways<'a>(
             }
         }
     }
-    if path != ProbePath::Vip || unasked.is_some() || ways.is_empty() {
-        let address = target.address;
-        ways.push(Way::Real { address });
+    let address = target.address;
+    match (&unasked, &reach.link) {
+        _ if path != ProbePath::Vip => ways.push(Way::Real { address }),
+        (Some(Unasked { vip, .. }), Some(link)) => ways.push(Way::StandIn {
+            address,
+            vip: *vip,
+            interface: &link.interface,
+        }),
+        _ if ways.is_empty() => ways.push(Way::Real { address }),
+        _ => {}
     }
     Ok((ways, unasked))
 }

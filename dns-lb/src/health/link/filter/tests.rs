@@ -108,20 +108,92 @@ fn takes_first_fragments_only() {
     assert!(!takes(&filter(), &frame));
 }
 
+/// An error of a family, of this type, about what left by this protocol from this port.
+fn error(is_v4: bool, icmp_type: u8, quoted_protocol: u8, port: u16) -> Vec<u8> {
+    let own = [1; 4];
+    let mut quoted = Vec::new();
+    match is_v4 {
+        true => PacketBuilder::ipv4(own, [2; 4], 64),
+        false => PacketBuilder::ipv6([1; 16], [2; 16], 64),
+    }
+    .udp(port, 53)
+    .write(&mut quoted, b"query")
+    .unwrap();
+    quoted[if is_v4 { 9 } else { 6 }] = quoted_protocol;
+    let ethernet = PacketBuilder::ethernet2([2; 6], [4; 6]);
+    let mut frame = Vec::new();
+    let written = match is_v4 {
+        true => ethernet
+            .ipv4([2; 4], own, 64)
+            .icmpv4_raw(icmp_type, 1, [0; 4])
+            .write(&mut frame, &quoted),
+        false => ethernet
+            .ipv6([2; 16], [1; 16], 64)
+            .icmpv6_raw(icmp_type, 1, [0; 4])
+            .write(&mut frame, &quoted),
+    };
+    written.unwrap();
+    frame
+}
+
 #[test]
 fn takes_errors_of_icmp_and_no_other_messages() {
-    for (ip, number, taken) in [(0, 1, [3, 11]), (2, 58, [1, 3])] {
-        let [mut of_family, _] = frames(UDP_PORTS[0]);
-        let frame = &mut of_family[ip];
-        let (protocol, kind) = if ip == 0 { (23, 34) } else { (20, 54) };
-        frame[protocol] = number;
+    for (is_v4, taken) in [(true, [3, 11]), (false, [1, 3])] {
         for icmp_type in 0..=255 {
-            frame[kind] = icmp_type;
-            assert_eq!(
-                takes(&filter(), frame),
-                taken.contains(&icmp_type),
-                "{number}/{icmp_type}"
-            );
+            let frame = error(is_v4, icmp_type, 17, UDP_PORTS[0]);
+            let expected = taken.contains(&icmp_type);
+            assert_eq!(takes(&filter(), &frame), expected, "{is_v4} {icmp_type}");
+        }
+    }
+}
+
+#[test]
+fn takes_errors_about_what_left_from_a_port_of_ours() {
+    let others = [53, 40_000, 40_002, 0];
+    for port in others.iter().chain(&UDP_PORTS).chain(&TCP_PORTS) {
+        for (is_v4, icmp_type) in [(true, 3), (false, 1)] {
+            for (protocol, ports) in [(17, &UDP_PORTS[..]), (6, &TCP_PORTS)] {
+                let frame = error(is_v4, icmp_type, protocol, *port);
+                let expected = ports.contains(port);
+                assert_eq!(
+                    takes(&filter(), &frame),
+                    expected,
+                    "{is_v4} {protocol} {port}"
+                );
+            }
+            // What it quotes is not easily read: an option, an extension header, a traffic class.
+            let mut odd = [
+                error(is_v4, icmp_type, 0, *port),
+                error(is_v4, icmp_type, 17, *port),
+            ];
+            let quoted = if is_v4 { 14 + 20 + 8 } else { 14 + 40 + 8 };
+            odd[1][quoted] += 1;
+            for frame in odd {
+                assert!(takes(&filter(), &frame), "{is_v4} {port}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_largest_program_fits() {
+    let ports: Vec<u16> = (1..=u16::MAX).collect();
+    for (udp, tcp) in [(LISTED, LISTED), (LISTED + 1, LISTED), (65_535, 65_535)] {
+        let (udp, tcp) = (&ports[..udp], &ports[..tcp]);
+        let program = program(udp, tcp);
+        assert!(2 * 8 * (program.len() + 32) < 20_480, "{}", program.len());
+        for (port, of_protocol) in [1, 250, 251, 560].map(|port| (port, frames(port))) {
+            for frame in of_protocol.iter().flatten() {
+                assert!(takes(&program, frame), "{port}");
+            }
+        }
+        let [[by_udp, ..], [by_tcp, ..]] = frames(600);
+        assert_eq!(takes(&program, &by_udp), udp.len() > LISTED);
+        assert_eq!(takes(&program, &by_tcp), tcp.len() > LISTED);
+        // The kernel takes it, and takes it in place of another.
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().into();
+        for _ in 0..2 {
+            super::super::socket::attach(&socket, &program).unwrap();
         }
     }
 }

@@ -37,6 +37,7 @@ fn a_reply_must_come_from_the_vip_and_not_from_another_backend() {
         target: &target,
         reach: &reach,
         deadline: Instant::now(),
+        serials_count_for: Duration::ZERO,
     };
     let way = Way::Link {
         link: &link,

@@ -1,6 +1,6 @@
 //! How a probe ended in a few words, for status and logs.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use hickory_proto::op::ResponseCode;
 
@@ -15,7 +15,7 @@ impl fmt::Display for Outcome {
             write!(f, " ({query})")?;
         }
         if let Some(Unasked { vip, interface }) = &self.unasked {
-            let family = if vip.is_ipv4() { "IPv4" } else { "IPv6" };
+            let family = family(*vip);
             write!(
                 f,
                 "; {vip} not asked itself: no {family} address on {interface}"
@@ -131,6 +131,16 @@ impl fmt::Display for OwnFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Host(why) => f.write_str(why),
+            Self::NoSource { vip, interface } => {
+                let family = family(*vip);
+                write!(
+                    f,
+                    "no own {family} address on {interface} to ask the VIP {vip} from"
+                )
+            }
+            Self::NoDescriptor => {
+                f.write_str("no descriptor free; raise the limit of open files (LimitNOFILE=)")
+            }
             Self::NotLocated => f.write_str("its MAC address is not known yet"),
             Self::NoCarrier { interface } => write!(f, "{interface} has no carrier"),
             Self::Socket { operation, error } => write!(f, "cannot {operation}: {error}"),
@@ -148,6 +158,13 @@ impl fmt::Display for Operation {
             Self::Send => "send",
             Self::Receive => "receive",
         })
+    }
+}
+
+fn family(address: IpAddr) -> &'static str {
+    match address {
+        IpAddr::V4(_) => "IPv4",
+        IpAddr::V6(_) => "IPv6",
     }
 }
 

@@ -105,6 +105,7 @@ fn play(
             target: &target,
             reach: &reach,
             deadline: Instant::now(),
+            serials_count_for: Duration::ZERO,
         },
         check: &check,
         ways,
@@ -270,6 +271,7 @@ fn silence_where_there_is_no_carrier_is_our_own_fault() {
             target: &target,
             reach: &reach,
             deadline: Instant::now(),
+            serials_count_for: Duration::ZERO,
         },
         check: &check,
         ways,
@@ -307,10 +309,33 @@ fn a_vip_of_a_family_that_this_host_lacks_is_asked_on_the_own_address() {
     let (ways, unasked) = ways(&target, ProbePath::Vip, &reach).unwrap();
     let asked: Vec<_> = ways.iter().map(|way| way.address()).collect();
     assert_eq!(asked, [address(VIP), address(REAL)]);
+    assert!(matches!(ways[1], Way::StandIn { .. }));
     let mut outcome = Outcome::from(passed(1));
     outcome.unasked = unasked;
     assert_eq!(
         outcome.to_string(),
         "NOERROR; 2001:db8::1 not asked itself: no IPv6 address on lo"
     );
+}
+
+#[test]
+fn what_stands_in_for_a_vip_may_pass_and_its_failure_is_our_own_fault() {
+    let vips = [VIP, "2001:db8::1"];
+    let lack = "no own IPv6 address on lo to ask the VIP 2001:db8::1 from";
+    for (endings, text) in [
+        ([passed(1), passed(1)], "NOERROR"),
+        ([refused(), passed(1)], lack),
+        ([silent(None), passed(1)], lack),
+        ([refused(), refused()], "port refused (192.0.2.1)"),
+    ] {
+        let [stand_in, vip] = endings;
+        let endings = vec![(ask(1, 0, 0), stand_in), (ask(0, 0, 0), vip)];
+        let (outcome, taken) = play_endings("", &vips, endings);
+        assert_eq!((outcome.to_string().as_str(), taken), (text, 2));
+        assert_eq!(outcome.is_own_fault(), text == lack);
+    }
+    // Where the own address is to be asked anyway, it must answer.
+    let endings = vec![(ask(1, 0, 0), refused())];
+    let (outcome, _) = play_endings("path = \"both\"", &vips, endings);
+    assert_eq!(outcome.cause(), "refused");
 }

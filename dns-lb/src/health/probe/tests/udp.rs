@@ -62,7 +62,9 @@ fn a_query_is_as_the_check_says() {
     };
     let plain = message("recursion_desired = false", false);
     assert!(!plain.metadata.recursion_desired);
-    let edns = message("edns_size = 4096", false).edns.unwrap();
+    let edns = message("path = \"real\"\nedns_size = 4096", false)
+        .edns
+        .unwrap();
     assert_eq!(edns.max_payload(), 4096);
     assert!(edns.option(EdnsCode::NSID).is_none());
     for (settings, octets) in [("", 1_232), ("edns_size = 512", 512)] {

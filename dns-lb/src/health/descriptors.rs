@@ -10,9 +10,10 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// Files that queries open at once at most: as many as 4,096 servers that are silent, or as a quarter of
-/// what the process may open. The rest is for what is held for late replies, and for the agent.
+/// Files that queries have open at once at most.
 const MOST: u64 = 4_096;
+/// They get one in so many of those that the process may open, if that is less. The rest is for ports
+/// that are held for late replies, and for the agent.
 const PART: u64 = 4;
 
 /// Allows this process as many open files as the system lets it have (the hard limit of

@@ -23,8 +23,7 @@ use super::{
 };
 use crate::config::HealthCheck;
 
-/// Probes on their way at once, of all backends: a bound on sockets, which even 1,000 silent backends
-/// stay below at the default timings.
+/// Probes on their way at once, of all backends: even 1,000 silent ones stay below at the default timings.
 const MAX_IN_FLIGHT: usize = 1_024;
 /// A probe that begins so much after it was due is counted as late. Timers are as coarse as a
 /// millisecond.

@@ -20,6 +20,7 @@ pub(super) struct SideChecks {
     checks_return: bool,
     probes: u32,
     diagnose: bool,
+    trusts_stand_in: bool,
     /// Whether the last look at where answers go was met by silence, which costs a whole timeout.
     is_silent: bool,
     /// Answers have been seen to go astray, and not yet to arrive again.
@@ -33,6 +34,7 @@ impl SideChecks {
             checks_return: check.check_return,
             probes: 0,
             diagnose: false,
+            trusts_stand_in: false,
             is_silent: false,
             is_astray: false,
             identity_due: None,
@@ -53,6 +55,7 @@ impl SideChecks {
         self.probes = self.probes.wrapping_add(1);
         Extra {
             diagnose: self.diagnose,
+            trusts_stand_in: self.trusts_stand_in,
             check_return: self.checks_return && is_turn,
             ask_identity,
         }
@@ -62,6 +65,7 @@ impl SideChecks {
     /// have been seen to arrive: silence proves nothing.
     pub(super) fn learn(&mut self, extra: Extra, outcome: Outcome) -> Outcome {
         self.diagnose = outcome.suggests_diagnosis();
+        self.trusts_stand_in |= outcome.passed() && outcome.stood_in();
         match outcome.return_path() {
             Some(arrives) => (self.is_astray, self.is_silent) = (!arrives, false),
             None => self.is_silent |= extra.check_return && outcome.passed(),

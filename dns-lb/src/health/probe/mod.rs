@@ -88,6 +88,9 @@ pub struct Extra {
     /// that: see [`Ending::WrongMac`]. Silence says nothing, but the probe then takes its whole
     /// timeout.
     pub check_return: bool,
+    /// Whether the backend's own address has answered before in the place of a VIP that cannot be asked
+    /// from here. Then a failure there is the backend's; else it may not serve on that address at all.
+    pub trusts_stand_in: bool,
     /// Ask who the server is, by a query of its own if the check says so. Never a failure, but where
     /// the server is silent the probe takes its whole timeout.
     pub ask_identity: bool,

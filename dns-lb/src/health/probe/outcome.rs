@@ -289,6 +289,12 @@ impl Outcome {
         }
     }
 
+    /// Whether the backend's own address was asked in the place of a VIP.
+    #[must_use]
+    pub fn stood_in(&self) -> bool {
+        self.unasked.is_some()
+    }
+
     /// Whether the next probe should find out if the backend answers on its own address.
     #[must_use]
     pub fn suggests_diagnosis(&self) -> bool {

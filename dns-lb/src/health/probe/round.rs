@@ -31,7 +31,7 @@ pub(super) async fn run(
         deadline: Instant::now() + check.timeout,
         serials_count_for: SERIAL_OUTLIVES * check.interval.max(check.timeout),
     };
-    let outcome = match ways(target, check.path, reach) {
+    let outcome = match ways(target, check.path, reach, extra.trusts_stand_in) {
         Ok((ways, unasked)) => ask(asker, check, ways, unasked, extra).await,
         Err(ending) => ending.into(),
     };

@@ -14,6 +14,7 @@ pub(super) fn ways<'a>(
     target: &Target,
     path: ProbePath,
     reach: &'a Reach,
+    trusts_stand_in: bool,
 ) -> Result<(Vec<Way<'a>>, Option<Unasked>), Ending> {
     if let Some(why) = &reach.own_fault
         && !target.local
@@ -51,6 +52,8 @@ pub(super) fn ways<'a>(
     let address = target.address;
     match (&unasked, &reach.link) {
         _ if path != ProbePath::Vip => ways.push(Way::Real { address }),
+        // It has answered there in the VIP's place: now silence says something.
+        (Some(_), Some(_)) if trusts_stand_in => ways.push(Way::Real { address }),
         (Some(Unasked { vip, .. }), Some(link)) => ways.push(Way::StandIn {
             address,
             vip: *vip,

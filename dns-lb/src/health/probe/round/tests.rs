@@ -98,7 +98,7 @@ fn play(
     let check = check_with(settings);
     let (prober, target) = (Prober::new(), target(vips));
     let reach = reach(&["192.0.2.100"]);
-    let (ways, _) = ways(&target, check.path, &reach).unwrap();
+    let (ways, _) = ways(&target, check.path, &reach, false).unwrap();
     let round = Round {
         asker: Asker {
             prober: &prober,
@@ -264,7 +264,7 @@ fn silence_where_there_is_no_carrier_is_our_own_fault() {
     // Not even an interface: nothing is known of its carrier.
     let mut reach = reach(&["192.0.2.100"]);
     reach.link.as_mut().unwrap().interface = "no-such-link".to_owned();
-    let (ways, _) = ways(&target, check.path, &reach).unwrap();
+    let (ways, _) = ways(&target, check.path, &reach, false).unwrap();
     let round = Round {
         asker: Asker {
             prober: &prober,
@@ -306,10 +306,15 @@ fn a_vip_of_a_family_that_this_host_lacks_is_asked_on_the_own_address() {
         target(&[VIP, "2001:db8::1", "2001:db8::2"]),
         reach(&["192.0.2.3"]),
     );
-    let (ways, unasked) = ways(&target, ProbePath::Vip, &reach).unwrap();
+    let (ways, unasked) = ways(&target, ProbePath::Vip, &reach, false).unwrap();
     let asked: Vec<_> = ways.iter().map(|way| way.address()).collect();
     assert_eq!(asked, [address(VIP), address(REAL)]);
     assert!(matches!(ways[1], Way::StandIn { .. }));
+    let (trusted, _) = super::ways(&target, ProbePath::Vip, &reach, true).unwrap();
+    assert!(
+        matches!(trusted[1], Way::Real { .. }),
+        "it has answered there"
+    );
     let mut outcome = Outcome::from(passed(1));
     outcome.unasked = unasked;
     assert_eq!(

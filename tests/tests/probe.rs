@@ -29,6 +29,7 @@ const OWN_ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 168, 0, 1);
 
 /// With everything that a probe can do beside its purpose.
 const ALL: Extra = Extra {
+    trusts_stand_in: false,
     diagnose: true,
     check_return: true,
     ask_identity: true,

@@ -4,6 +4,7 @@
 //! ask once a second. `cargo xtask test --soak` has them send 1,000,000 (`DNS_LB_SOAK`).
 
 mod agent;
+mod all_at_once;
 mod control;
 mod reload;
 

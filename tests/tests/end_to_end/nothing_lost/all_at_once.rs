@@ -73,14 +73,14 @@ fn by_everything_that_an_operator_does_at_once() {
             command.args(arguments);
             let balancer = balancer.clone();
             let run = thread::spawn(move || balancer.output(command).expect("it can be run"));
-            if round % 2 == 0 {
+            if round.is_multiple_of(2) {
                 let told = traffic.stage.agent.signal(Signal::SIGHUP);
                 told.expect("the agent runs");
             }
             thread::sleep(Duration::from_millis(37 * round as u64 % 50));
             run
         });
-        let is_killed = round % 8 == 0;
+        let is_killed = round.is_multiple_of(8);
         if is_killed {
             traffic.stage.agent.kill().expect("the agent runs");
         }

@@ -9,7 +9,7 @@ use super::{
     reach::{peers, reach},
     start,
 };
-use crate::{health::Target, neighbor::Neighbors};
+use crate::{config::XdpMode, datapath::DatapathError, health::Target, neighbor::Neighbors};
 
 impl Running {
     /// Attaches to configured interfaces that have been made anew: a link goes with its interface,
@@ -38,13 +38,20 @@ impl Running {
         if !bare {
             return;
         }
-        match self.datapath.attach(&existing, self.config.xdp_mode) {
-            Ok(attachments) => {
-                info!(interfaces = ?existing, "steering again");
-                self.attachments = attachments;
-            }
+        match self.attach(&existing, self.config.xdp_mode) {
+            Ok(()) => info!(interfaces = ?existing, "steering again"),
             Err(error) => error!(%error, "an interface that came back is not steered"),
         }
+    }
+
+    /// Attaches the program to these interfaces and to no other.
+    pub(super) fn attach(
+        &mut self,
+        interfaces: &[String],
+        mode: XdpMode,
+    ) -> Result<(), DatapathError> {
+        self.attachments = self.datapath.attach(interfaces, mode)?;
+        Ok(())
     }
 
     /// Probes whom the configuration has now, and nobody else. Who is probed already in the same way

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, mem};
 
+use dns_lb_common::HashKey;
 use tokio::task::spawn_blocking;
 use tracing::{error, info, warn};
 
@@ -53,14 +54,14 @@ impl Running {
         if dry_run || report.changes.is_empty() {
             return Ok(report);
         }
-        self.switch_to(Config {
+        let config = Config {
             // Taken up at the next start.
             api: self.config.api.clone(),
             state_file: self.config.state_file.clone(),
             tcp_flows: self.config.tcp_flows,
             ..config
-        })
-        .await?;
+        };
+        self.switch_to(config, key).await?;
         for change in &report.changes {
             info!(change, "reloaded");
         }
@@ -69,13 +70,14 @@ impl Running {
         Ok(report)
     }
 
-    async fn switch_to(&mut self, config: Config) -> Result<(), AdminError> {
-        // A file that has been taken away says nothing; one that is named anew is made.
-        let key = match config.hash_key_file == self.config.hash_key_file {
-            true => load_hash_key(&config.hash_key_file).map(|key| key.unwrap_or(self.hash_key)),
-            false => load_or_create_hash_key(&config.hash_key_file),
+    /// Goes on with this configuration; `key` is what its hash key file says, if there is one.
+    async fn switch_to(&mut self, config: Config, key: Option<HashKey>) -> Result<(), AdminError> {
+        let key = match key {
+            Some(key) => key,
+            // A file that has been taken away says nothing; one that is named anew is made.
+            None if config.hash_key_file == self.config.hash_key_file => self.hash_key,
+            None => load_or_create_hash_key(&config.hash_key_file).map_err(impossible)?,
         };
-        let key = key.map_err(impossible)?;
         let demand = Demand::of(&config);
         if !self.datapath.holds(demand) {
             self.grow(demand).await?;
@@ -124,26 +126,17 @@ impl Running {
         if is_same {
             return Ok(());
         }
-        match self.datapath.attach(&existing(config), config.xdp_mode) {
-            Ok(attachments) => {
-                self.attachments = attachments;
-                Ok(())
-            }
-            Err(error) => {
-                self.attach_again();
-                Err(impossible(error))
-            }
-        }
+        self.attach(&existing(config), config.xdp_mode)
+            .map_err(|error| {
+                self.attach_as_configured();
+                impossible(error)
+            })
     }
 
-    /// Goes back to the interfaces that hold, after an attempt at others.
-    fn attach_again(&mut self) {
-        match self
-            .datapath
-            .attach(&existing(&self.config), self.config.xdp_mode)
-        {
-            Ok(attachments) => self.attachments = attachments,
-            Err(error) => error!(%error, "an interface is no longer steered"),
+    /// Goes back to the interfaces that hold, after an attempt at something else.
+    fn attach_as_configured(&mut self) {
+        if let Err(error) = self.attach(&existing(&self.config), self.config.xdp_mode) {
+            error!(%error, "an interface is no longer steered");
         }
     }
 
@@ -179,12 +172,8 @@ impl Running {
             Ok(filled) => filled,
             Err(error) => return Err(self.shrink_back(old, error)),
         };
-        match self
-            .datapath
-            .attach(&existing(&self.config), self.config.xdp_mode)
-        {
-            Ok(attachments) => self.attachments = attachments,
-            Err(error) => return Err(self.shrink_back(old, error)),
+        if let Err(error) = self.attach(&existing(&self.config), self.config.xdp_mode) {
+            return Err(self.shrink_back(old, error));
         }
         self.applier = Applier::spawn(writer);
         self.tables.count(&applied);
@@ -201,7 +190,7 @@ impl Running {
     fn shrink_back(&mut self, old: Writer, error: DatapathError) -> AdminError {
         warn!(%error, "the maps cannot grow");
         self.datapath.cancel_growth();
-        self.attach_again();
+        self.attach_as_configured();
         self.applier = Applier::spawn(old);
         impossible(error)
     }

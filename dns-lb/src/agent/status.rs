@@ -30,10 +30,12 @@ pub(super) fn status(agent: &Running) -> Result<Status, DatapathError> {
             *total.endings.get_mut(ending) += counters.endings.get(ending);
         }
         let backends = (0..service.backends.len()).map(|place| backend(agent, index, place));
-        services.push(Service {
-            failed_open: agent.failed_open[index],
-            ..service_status(service, &counters, backends.collect::<Result<_, _>>()?)
-        });
+        services.push(service_status(
+            service,
+            &counters,
+            agent.failed_open[index],
+            backends.collect::<Result<_, _>>()?,
+        ));
     }
     Ok(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -73,6 +75,7 @@ impl Tables {
 fn service_status(
     service: &config::Service,
     counters: &ServiceCounters,
+    failed_open: bool,
     backends: Vec<Backend>,
 ) -> Service {
     Service {
@@ -86,7 +89,7 @@ fn service_status(
             .map(|&ending| counters.endings.get(ending))
             .sum(),
         bytes: counters.bytes,
-        failed_open: false,
+        failed_open,
         endings: endings(&counters.endings),
         tcp: Tcp {
             packets: counters.tcp_packets,

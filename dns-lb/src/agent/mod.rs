@@ -10,13 +10,21 @@ mod keeper;
 mod knowledge;
 mod rates;
 mod reach;
+mod readiness;
 mod reload;
 #[cfg(test)]
 mod simulation;
 mod start;
 mod status;
 
-use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, anyhow};
 use dns_lb_common::HashKey;
@@ -29,7 +37,10 @@ use tokio::{
 };
 use tracing::{debug, error, info, warn};
 
-use self::{applier::Applier, keeper::Keeper, knowledge::Knowledge, rates::Rates, reach::Peers};
+use self::{
+    applier::Applier, keeper::Keeper, knowledge::Knowledge, rates::Rates, reach::Peers,
+    readiness::Announcing,
+};
 use crate::{
     admin::Ledger,
     api::{
@@ -163,6 +174,19 @@ struct Check {
     checker: Checker,
 }
 
+/// The first of the moments that there are.
+fn earliest(moments: [Option<Instant>; 2]) -> Option<Instant> {
+    moments.into_iter().flatten().min()
+}
+
+/// Waits for a moment; without one, for ever.
+async fn moment(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What the maps should say, given all that is known.
 fn decide(
     config: &Config,
@@ -194,6 +218,8 @@ struct Running {
     knowledge: Knowledge,
     datapath: Datapath,
     attachments: Vec<Attachment>,
+    /// Interfaces that somebody has taken the program off.
+    detached: BTreeSet<u32>,
     program_id: u32,
     counters: Counters,
     started_at: Timestamp,
@@ -201,6 +227,7 @@ struct Running {
     applied: Applied,
     tables: Tables,
     rates: Rates,
+    announcing: Announcing,
     /// Which services steer to all backends since none is usable.
     failed_open: Vec<bool>,
     /// Whether more is known than the last plan goes by.
@@ -232,24 +259,28 @@ impl Running {
     /// If the maps can no longer be written or neighbours no longer be found: an agent that goes on
     /// without would only seem to work.
     async fn until_signal(&mut self, signals: &mut Signals) -> anyhow::Result<&'static str> {
+        // By which signal, and when, once there is only the withdrawal of VIPs to be waited for.
+        let mut stopping: Option<(&'static str, Instant)> = None;
         loop {
+            if let Some((signal, at)) = stopping
+                && Instant::now() >= at
+            {
+                return Ok(signal);
+            }
             // What changes while the maps are being written goes into the next plan.
             if self.is_stale && !self.applier.is_busy() {
                 self.replan();
             }
-            let due = [self.retry_at, self.warming_due]
-                .into_iter()
-                .flatten()
-                .min();
-            let due = async {
-                match due {
-                    Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let replan_due = earliest([self.retry_at, self.warming_due]);
+            let stopping_at = stopping.map(|(_, at)| at);
+            let announce_due = earliest([self.announcing.due, stopping_at]);
             tokio::select! {
                 told = signals.recv() => match told {
-                    Told::Stop(signal) => return Ok(signal),
+                    Told::Stop(signal) => match self.withdraw() {
+                        // Who asks twice does not want to wait.
+                        Some(until) if stopping.is_none() => stopping = Some((signal, until)),
+                        _ => return Ok(signal),
+                    },
                     Told::Reload => self.reload_by_signal().await,
                 },
                 Some(report) = self.reports.recv() => {
@@ -257,6 +288,9 @@ impl Running {
                     // Those that wait already: one plan for all of them.
                     while let Ok(report) = self.reports.try_recv() {
                         self.is_stale |= self.record(report);
+                    }
+                    if self.is_stale {
+                        self.announce();
                     }
                 }
                 changed = self.neighbors.changed() => {
@@ -266,16 +300,23 @@ impl Running {
                     let is_elsewhere = self.knowledge.locate(&neighbors);
                     self.follow_neighbors();
                     self.is_stale |= is_elsewhere;
+                    self.announce();
                 }
                 written = self.applier.result() => {
                     let written = written.context("the thread that writes the maps has died")?;
                     // What went wrong has been logged, and is tried again.
                     let _ = self.take_in(written.result);
+                    self.announce();
                 }
                 Some(request) = self.asked.status_requests.recv() => self.answer(request),
-                () = self.rates.due() => self.read_rates(),
+                () = self.rates.due() => {
+                    self.read_rates();
+                    self.look_for_the_program();
+                    self.announce();
+                }
                 Some(command) = self.asked.commands.recv() => self.serve(command).await,
-                () = due => {
+                () = moment(announce_due) => self.announce(),
+                () = moment(replan_due) => {
                     (self.retry_at, self.warming_due) = (None, None);
                     self.is_stale = true;
                 }

@@ -2,16 +2,20 @@
 
 mod admin;
 mod check_config;
+mod client;
 mod disable;
 mod drain;
 mod enable;
 mod explain;
+mod figures;
 mod import;
 mod log;
+mod palette;
 mod reload;
 mod run;
 mod status;
 mod table;
+mod terminal;
 mod unload;
 mod weight;
 
@@ -149,12 +153,16 @@ fn one_line(error: &anyhow::Error) -> String {
 
 /// Writes to standard output. A reader who has seen enough (`dns-lb status | head`) is no failure.
 fn print(text: &str) -> anyhow::Result<()> {
+    print_on(text).map(drop)
+}
+
+/// The same for who has more to say: whether anybody still reads.
+fn print_on(text: &str) -> anyhow::Result<bool> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write to standard output")
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("cannot write to standard output"),
     }
 }
 

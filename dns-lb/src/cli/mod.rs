@@ -2,16 +2,20 @@
 
 mod admin;
 mod check_config;
+mod client;
 mod disable;
 mod drain;
 mod enable;
 mod explain;
+mod figures;
 mod import;
 mod log;
+mod palette;
 mod reload;
 mod run;
 mod status;
 mod table;
+mod terminal;
 mod unload;
 mod weight;
 
@@ -22,7 +26,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::{
     config::{ConfigError, defaults},
@@ -43,6 +47,12 @@ const EXIT_BAD_CONFIG: u8 = 2;
 pub struct Cli {
     #[command(subcommand)]
     verb: Verb,
+}
+
+/// The command line as clap knows it: what man pages and completions are made of.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 const EXAMPLES: &str = "\
@@ -143,12 +153,16 @@ fn one_line(error: &anyhow::Error) -> String {
 
 /// Writes to standard output. A reader who has seen enough (`dns-lb status | head`) is no failure.
 fn print(text: &str) -> anyhow::Result<()> {
+    print_on(text).map(drop)
+}
+
+/// The same for who has more to say: whether anybody still reads.
+fn print_on(text: &str) -> anyhow::Result<bool> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write to standard output")
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("cannot write to standard output"),
     }
 }
 
@@ -160,13 +174,11 @@ fn counted(number: usize, noun: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
     fn command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
@@ -180,7 +192,7 @@ mod tests {
 
     #[test]
     fn help_fits_a_hundred_columns() {
-        let mut command = Cli::command();
+        let mut command = command();
         command.build();
         let mut helps = vec![command.render_long_help().to_string()];
         for verb in command.get_subcommands_mut() {

@@ -11,6 +11,7 @@ mod figures;
 mod import;
 mod log;
 mod palette;
+mod ready;
 mod reload;
 mod run;
 mod status;
@@ -79,6 +80,7 @@ enum Verb {
     Run(run::Arguments),
     CheckConfig(check_config::Arguments),
     Status(status::Arguments),
+    Ready(ready::Arguments),
     Drain(drain::Arguments),
     Disable(disable::Arguments),
     Enable(enable::Arguments),
@@ -113,6 +115,7 @@ impl Cli {
             Verb::Run(arguments) => run::execute(arguments),
             Verb::CheckConfig(arguments) => check_config::execute(arguments),
             Verb::Status(arguments) => status::execute(arguments),
+            Verb::Ready(arguments) => ready::execute(arguments),
             Verb::Drain(arguments) => drain::execute(arguments),
             Verb::Disable(arguments) => disable::execute(arguments),
             Verb::Enable(arguments) => enable::execute(arguments),
@@ -198,7 +201,7 @@ mod tests {
         for verb in command.get_subcommands_mut() {
             helps.push(verb.render_long_help().to_string());
         }
-        assert_eq!(helps.len(), 13, "the root, eleven verbs, help");
+        assert_eq!(helps.len(), 14, "the root, twelve verbs, help");
         for line in helps.iter().flat_map(|help| help.lines()) {
             assert!(line.chars().count() <= 100, "{line}");
         }

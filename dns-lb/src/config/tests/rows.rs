@@ -104,12 +104,9 @@ fn refuses_single_faults() {
         ),
         (
             service("quorum = 2"),
-            "service[1].quorum: more than there are backends",
+            "quorum: more than there are backends",
         ),
-        (
-            service("quorum = 0"),
-            "service[1].quorum: 0 is out of range",
-        ),
+        (service("quorum = 0"), "quorum: 0 is out of range"),
         (
             top(r#"api.listen = "[::]:0""#),
             r#"api.listen: "[::]:0" has port 0"#,

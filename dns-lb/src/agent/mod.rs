@@ -106,7 +106,7 @@ pub async fn run(config: Config, options: Options) -> anyhow::Result<()> {
     let admin = admin::serve(socket, statuses, orders, until_stopped());
     let servers = tokio::spawn(async { tokio::join!(server, admin) });
 
-    let signal = running.until_signal(&mut signals).await?;
+    let signal = running.until_signal(&mut signals, detach).await?;
     info!(signal, "stopping");
     drop(stop_servers);
     let served = servers.await.context("a server failed");
@@ -258,7 +258,11 @@ impl Running {
     ///
     /// If the maps can no longer be written or neighbours no longer be found: an agent that goes on
     /// without would only seem to work.
-    async fn until_signal(&mut self, signals: &mut Signals) -> anyhow::Result<&'static str> {
+    async fn until_signal(
+        &mut self,
+        signals: &mut Signals,
+        detach: bool,
+    ) -> anyhow::Result<&'static str> {
         // By which signal, and when, once there is only the withdrawal of VIPs to be waited for.
         let mut stopping: Option<(&'static str, Instant)> = None;
         loop {
@@ -276,12 +280,15 @@ impl Running {
             let announce_due = earliest([self.announcing.due, stopping_at]);
             tokio::select! {
                 told = signals.recv() => match told {
-                    Told::Stop(signal) => match self.withdraw() {
+                    Told::Stop(signal) => match self.withdraw(detach) {
                         // Who asks twice does not want to wait.
                         Some(until) if stopping.is_none() => stopping = Some((signal, until)),
                         _ => return Ok(signal),
                     },
-                    Told::Reload => self.reload_by_signal().await,
+                    Told::Reload => {
+                        self.reload_by_signal().await;
+                        self.announce();
+                    }
                 },
                 Some(report) = self.reports.recv() => {
                     self.is_stale |= self.record(report);
@@ -314,7 +321,10 @@ impl Running {
                     self.look_for_the_program();
                     self.announce();
                 }
-                Some(command) = self.asked.commands.recv() => self.serve(command).await,
+                Some(command) = self.asked.commands.recv() => {
+                    self.serve(command).await;
+                    self.announce();
+                }
                 () = moment(announce_due) => self.announce(),
                 () = moment(replan_due) => {
                     (self.retry_at, self.warming_due) = (None, None);

@@ -1,6 +1,6 @@
 //! Which services are of use to clients, and telling routing daemons so.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use tokio::time::Instant;
 use tracing::{error, info};
@@ -11,6 +11,9 @@ use crate::{
     config::{Announce, Config},
     health::Health,
 };
+
+/// What the kernel is given to take addresses back, however short `settle` is. It takes far less.
+const TAKE_BACK: Duration = Duration::from_millis(200);
 
 /// What is told to routing daemons, and how.
 pub(super) struct Announcing {
@@ -34,7 +37,7 @@ impl Announcing {
             None => BTreeSet::new(),
         };
         Ok(Self {
-            announcer: Announcer::new(&config.services, &told),
+            announcer: Announcer::new(told),
             host: Host::start()?,
             due: None,
             withdrawing: false,
@@ -107,17 +110,18 @@ impl Running {
             .order(&announce.interface, start::vips(&self.config), wanted);
     }
 
-    /// Takes back what is told, before the agent stops. Gives until when the agent should go on.
-    pub(super) fn withdraw(&mut self) -> Option<Instant> {
+    /// Takes back what is told, before the agent stops. Gives until when the agent should go on. Before
+    /// the program is detached it is taken back whatever the configuration says: nobody steers then.
+    pub(super) fn withdraw(&mut self, detach: bool) -> Option<Instant> {
         let Announce {
             withdraw_first,
             settle,
             ..
         } = self.config.announce.as_ref()?;
-        if !withdraw_first || self.announcing.told().is_empty() {
+        if !(*withdraw_first || detach) || self.announcing.told().is_empty() {
             return None;
         }
-        let until = Instant::now() + *settle;
+        let until = Instant::now() + (*settle).max(TAKE_BACK);
         info!(?settle, "withdrawing the VIPs, then stopping");
         self.announcing.withdrawing = true;
         self.announce();

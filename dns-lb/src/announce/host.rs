@@ -1,6 +1,10 @@
 //! The addresses of the interface: over netlink, on a task of its own.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use futures_util::TryStreamExt as _;
 use rtnetlink::{
@@ -128,23 +132,21 @@ async fn follow(
     mut orders: watch::Receiver<Option<Order>>,
     tell: watch::Sender<BTreeSet<IpAddr>>,
 ) {
-    // What was last obeyed, so that another interface or other VIPs do not leave the old ones behind.
-    let mut obeyed: Option<Order> = None;
-    let mut failing = false;
+    let mut given = Given::new();
+    // What was last complained of.
+    let mut complaint = None;
     loop {
         let order = orders.borrow_and_update().clone();
-        match obey(&handle, obeyed.as_ref(), order.as_ref()).await {
-            Ok(there) => {
-                failing = false;
-                obeyed = order;
-                tell.send_if_modified(|told| std::mem::replace(told, there.clone()) != there);
+        let (there, faults) = obey(&handle, &mut given, order.as_ref()).await;
+        tell.send_if_modified(|told| std::mem::replace(told, there.clone()) != there);
+        let now = faults.first().map(ToString::to_string);
+        if now != complaint {
+            // Once, not every second.
+            match &now {
+                Some(fault) => warn!("announcing is tried again every second: {fault}"),
+                None => info!("announcing works again"),
             }
-            Err(error) => {
-                // Once, not every second.
-                if !std::mem::replace(&mut failing, true) {
-                    warn!(%error, "announcing, and tried again");
-                }
-            }
+            complaint = now;
         }
         tokio::select! {
             changed = orders.changed() => if changed.is_err() {
@@ -155,40 +157,80 @@ async fn follow(
     }
 }
 
-/// Makes the interface have what it should. Gives what of ours it then has.
+/// Which addresses interfaces may have of us, by the interface's name.
+type Given = BTreeMap<String, BTreeSet<IpAddr>>;
+
+/// Makes the interface have what it should, and no other what is no longer ordered. Gives what of ours
+/// it then has, and what went wrong: one address that cannot be had keeps no other from being told.
 async fn obey(
     handle: &Handle,
-    last: Option<&Order>,
+    given: &mut Given,
     order: Option<&Order>,
-) -> Result<BTreeSet<IpAddr>, AnnounceError> {
-    if let Some(last) = last {
-        let elsewhere = order.is_none_or(|order| order.interface != last.interface);
-        let gone =
-            |address: &IpAddr| elsewhere || order.is_some_and(|now| !now.ours.contains(address));
-        let gone: BTreeSet<IpAddr> = last.ours.iter().copied().filter(gone).collect();
-        if !gone.is_empty()
-            && let Ok(index) = interface_index(&last.interface)
-        {
-            take_away(handle, index, &last.interface, &gone).await?;
+) -> (BTreeSet<IpAddr>, Vec<AnnounceError>) {
+    let (mut there, mut faults) = (BTreeSet::new(), Vec::new());
+    if let Some(order) = order {
+        // Before anything is given, so that it is found again whatever fails.
+        let ours = given.entry(order.interface.clone()).or_default();
+        ours.extend(&order.ours);
+        match interface_index(&order.interface) {
+            Ok(index) => {
+                let left = give(handle, index, order, &mut faults).await;
+                let left = left.unwrap_or_else(|error| {
+                    faults.push(error);
+                    BTreeSet::new()
+                });
+                there = left.intersection(&order.ours).copied().collect();
+            }
+            Err(_) => faults.push(AnnounceError::NoInterface(order.interface.clone())),
         }
     }
-    let Some(order) = order else {
-        return Ok(BTreeSet::new());
-    };
+    // Last: whoever is told on another interface from now on is told without a gap.
+    let mut rest = Given::new();
+    for (interface, mut addresses) in std::mem::take(given) {
+        let keeps = order.filter(|order| order.interface == interface);
+        let gone: BTreeSet<IpAddr> = match keeps {
+            Some(order) => addresses.difference(&order.ours).copied().collect(),
+            None => addresses.clone(),
+        };
+        // An interface that is gone has taken its addresses with it.
+        if let Ok(index) = interface_index(&interface)
+            && !gone.is_empty()
+            && let Err(error) = take_away(handle, index, &interface, &gone).await
+        {
+            faults.push(error);
+        } else {
+            addresses.retain(|address| !gone.contains(address));
+        }
+        if !addresses.is_empty() {
+            rest.insert(interface, addresses);
+        }
+    }
+    *given = rest;
+    (there, faults)
+}
+
+/// Gives an interface what is wanted and takes off what of ours is not. Gives what it then has.
+async fn give(
+    handle: &Handle,
+    index: u32,
+    order: &Order,
+    faults: &mut Vec<AnnounceError>,
+) -> Result<BTreeSet<IpAddr>, AnnounceError> {
     let interface = &order.interface;
-    let index =
-        interface_index(interface).map_err(|_| AnnounceError::NoInterface(interface.clone()))?;
     let unwanted = order.ours.difference(&order.wanted).copied().collect();
     let mut there = take_away(handle, index, interface, &unwanted).await?;
     for &vip in &order.wanted {
         if there.contains(&vip) {
             continue;
         }
-        add(handle, index, interface, vip).await?;
-        info!(%vip, interface, "announced");
-        there.insert(vip);
+        match add(handle, index, interface, vip).await {
+            Ok(()) => {
+                info!(%vip, interface, "announced");
+                there.insert(vip);
+            }
+            Err(error) => faults.push(error),
+        }
     }
-    there.retain(|address| order.ours.contains(address));
     Ok(there)
 }
 

@@ -19,6 +19,8 @@ use crate::config::{Announce, Service};
 #[derive(Debug, Default)]
 pub struct Announcer {
     services: BTreeMap<String, Standing>,
+    /// What was last decided to be told.
+    told: BTreeSet<IpAddr>,
 }
 
 /// A service.
@@ -40,21 +42,18 @@ pub struct Decision {
 }
 
 impl Announcer {
-    /// Starts from the VIPs that an earlier agent has left to be told: a service that has all of its
-    /// own among them need not wait again.
+    /// Starts from the VIPs that an earlier agent has left to be told.
     #[must_use]
-    pub fn new(services: &[Service], told: &BTreeSet<IpAddr>) -> Self {
-        let standing = |service: &Service| {
-            let held = service.vips.iter().all(|vip| told.contains(vip));
-            (service.name.clone(), Standing { since: None, held })
-        };
+    pub fn new(told: BTreeSet<IpAddr>) -> Self {
         Self {
-            services: services.iter().map(standing).collect(),
+            services: BTreeMap::new(),
+            told,
         }
     }
 
     /// What is to be told now. A VIP is if every service on it is ready, and has been for `hold`.
-    /// One that is no longer ready counts at once.
+    /// One that is no longer ready counts at once. A service that is new or has another name, and
+    /// whose VIPs are all told already, need not wait: they would be taken back meanwhile.
     pub fn decide(
         &mut self,
         announce: &Announce,
@@ -66,7 +65,11 @@ impl Announcer {
         let mut told: BTreeMap<IpAddr, bool> = BTreeMap::new();
         let mut due: Option<Instant> = None;
         for (index, service) in services.iter().enumerate() {
-            let mut standing = self.services.remove(&service.name).unwrap_or_default();
+            let known = self.services.remove(&service.name);
+            let mut standing = known.unwrap_or_else(|| Standing {
+                since: None,
+                held: service.vips.iter().all(|vip| self.told.contains(vip)),
+            });
             if is_ready(index) {
                 let since = *standing.since.get_or_insert(now);
                 let held_at = since + announce.hold;
@@ -84,8 +87,9 @@ impl Announcer {
         }
         self.services = standings;
         let vips = told.into_iter().filter(|(_, told)| *told);
+        self.told = vips.map(|(vip, _)| vip).collect();
         Decision {
-            vips: vips.map(|(vip, _)| vip).collect(),
+            vips: self.told.clone(),
             due,
         }
     }

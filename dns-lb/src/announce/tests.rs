@@ -34,7 +34,7 @@ fn vips(of: &[&str]) -> BTreeSet<IpAddr> {
 fn who_becomes_ready_is_told_after_a_time_and_who_is_no_longer_at_once() {
     let services = services(&[("s", "\"192.0.2.1\", \"2001:db8::1\"", 53)]);
     let both = vips(&["192.0.2.1", "2001:db8::1"]);
-    let mut announcer = Announcer::new(&services, &BTreeSet::new());
+    let mut announcer = Announcer::new(BTreeSet::new());
     let start = Instant::now();
     let mut decide = |ready: bool, after: Duration| {
         announcer.decide(&announce(), &services, |_| ready, start + after)
@@ -60,7 +60,7 @@ fn who_becomes_ready_is_told_after_a_time_and_who_is_no_longer_at_once() {
 fn what_an_earlier_agent_told_goes_on_unless_the_service_is_not_ready() {
     let services = services(&[("s", "\"192.0.2.1\"", 53), ("t", "\"192.0.2.2\"", 53)]);
     let told = vips(&["192.0.2.1", "192.0.2.2"]);
-    let mut announcer = Announcer::new(&services, &told);
+    let mut announcer = Announcer::new(told.clone());
     let decision = announcer.decide(&announce(), &services, |index| index == 0, Instant::now());
     assert_eq!(decision.vips, vips(&["192.0.2.1"]));
 }
@@ -69,7 +69,7 @@ fn what_an_earlier_agent_told_goes_on_unless_the_service_is_not_ready() {
 fn a_vip_of_two_services_is_told_if_both_are_ready() {
     let services = services(&[("s", "\"192.0.2.1\"", 53), ("t", "\"192.0.2.1\"", 853)]);
     let told = vips(&["192.0.2.1"]);
-    let mut announcer = Announcer::new(&services, &told);
+    let mut announcer = Announcer::new(told.clone());
     let mut decide = |ready: [bool; 2]| {
         let now = Instant::now();
         let decision = announcer.decide(&announce(), &services, |index| ready[index], now);
@@ -77,4 +77,24 @@ fn a_vip_of_two_services_is_told_if_both_are_ready() {
     };
     assert_eq!(decide([true, true]), told);
     assert_eq!(decide([true, false]), BTreeSet::new());
+}
+
+#[test]
+fn a_reload_that_renames_a_service_or_puts_another_on_its_vip_takes_nothing_back() {
+    let before = services(&[("s", "\"192.0.2.1\"", 53)]);
+    let told = vips(&["192.0.2.1"]);
+    let mut announcer = Announcer::new(told.clone());
+    let now = Instant::now();
+    let mut decide = |services: &[Service], ready: &[bool]| {
+        let decision = announcer.decide(&announce(), services, |index| ready[index], now);
+        decision.vips
+    };
+    assert_eq!(decide(&before, &[true]), told);
+    let renamed = services(&[("r", "\"192.0.2.1\"", 53)]);
+    assert_eq!(decide(&renamed, &[true]), told);
+    let two = services(&[("r", "\"192.0.2.1\"", 53), ("t", "\"192.0.2.1\"", 853)]);
+    assert_eq!(decide(&two, &[true, true]), told);
+    // One whose VIP nobody has been told waits as ever.
+    let further = services(&[("r", "\"192.0.2.1\"", 53), ("u", "\"192.0.2.3\"", 53)]);
+    assert_eq!(decide(&further, &[true, true]), told);
 }

@@ -13,10 +13,13 @@ pub(super) struct Tool {
     daemon: Option<&'static str>,
 }
 
-pub(super) const TOOLS: [Tool; 12] = [
+pub(super) const TOOLS: [Tool; 14] = [
     daemon("nsd", "nsd", "nsd"),
     daemon("knotd", "knot", "knot"),
     daemon("unbound", "unbound", "unbound"),
+    // They move and announce VIPs where there is more than one balancer.
+    daemon("keepalived", "keepalived", "keepalived"),
+    daemon("bird", "bird2", "bird"),
     tool("dig", "bind9-dnsutils"),
     tool("bpftool", "bpftool"),
     tool("ethtool", "ethtool"),

@@ -11,6 +11,7 @@ pub mod backend;
 pub mod death;
 pub mod dns;
 pub mod failover;
+pub mod ha;
 pub mod lab;
 pub mod load;
 pub mod machine;

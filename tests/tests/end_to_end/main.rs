@@ -1,5 +1,6 @@
 //! The whole chain in the lab: real DNS servers, real queries, the agent as its users run it.
 
+mod bgp;
 mod control;
 mod death;
 mod deaths;
@@ -23,6 +24,8 @@ mod path_mtu;
 mod refusals;
 mod reload;
 mod restart;
+mod smallest;
 mod spread;
 mod stage;
 mod tcp;
+mod vrrp;

@@ -60,13 +60,13 @@ impl Fault {
             Self::CutOff => {
                 for backend in &lab.backends {
                     backend.node.nft(&format!(
-                        "table {CUT_OFF} {{ chain in {{
+                        "table {CUT_OFF} {{\n chain in {{
                             type filter hook prerouting priority raw
                             ip saddr 192.168.0.1 udp dport 53 drop
                             ip saddr 192.168.0.1 tcp dport 53 drop
                             ip6 saddr 2001:db8::1 udp dport 53 drop
                             ip6 saddr 2001:db8::1 tcp dport 53 drop
-                        }} }}"
+                        }}\n }}"
                     ))?;
                 }
             }

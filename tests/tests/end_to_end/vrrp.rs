@@ -128,10 +128,21 @@ fn when_all_servers_are_dead_the_address_stays() {
 }
 
 /// Counts the ARP answers of a host for the VIP.
-const ARP_COUNT: &str = "table arp told { counter answers { } chain out {
-    type filter hook output priority 0
-    arp operation reply arp saddr ip 192.168.0.200 counter name answers
-} }";
+const ARP_COUNT: &str = "table arp told {
+    counter answers { }
+    chain out {
+        type filter hook output priority 0
+        arp operation reply arp saddr ip 192.168.0.200 counter name answers
+    }
+}";
+
+/// Lets no VRRP in, which is protocol 112.
+const SPLIT: &str = "table inet split {
+    chain in {
+        type filter hook input priority 0
+        meta l4proto 112 drop
+    }
+}";
 
 #[test]
 fn the_standby_says_nothing_and_steers_nothing() {
@@ -173,10 +184,7 @@ fn split_in_two_no_query_is_lost() {
     let client = pair.lab.clients[0].node.clone();
     let load = Load::start(&client, VIP, LOUD, Ports::Fresh).expect("a load");
     for balancer in &pair.balancers {
-        balancer
-            .node
-            .nft("table inet split { chain in { type filter hook input priority 0; meta l4proto 112 drop; } }")
-            .expect("nft");
+        balancer.node.nft(SPLIT).expect("nft");
     }
     wait_for("both have it", PATIENCE, || {
         Ok(pair.balancers[0].has_vip("eth0")? && pair.balancers[1].has_vip("eth0")?)

@@ -1,6 +1,7 @@
 //! Farms with more than one balancer: each with its agent, and with the daemon that decides who gets
 //! the packets.
 
+mod absence;
 pub mod fan;
 pub mod pair;
 mod takeover;
@@ -16,6 +17,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 pub use self::{
+    absence::{Absence, absence},
     fan::Fan,
     pair::Pair,
     takeover::{Fault, Takeover, takeover},

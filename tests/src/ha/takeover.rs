@@ -106,10 +106,10 @@ impl fmt::Display for Fault {
     }
 }
 
-/// How the VIP went to the other host and back.
+/// How the VIP's packets went to other balancers and back.
 #[derive(Clone, Debug)]
 pub struct Takeover {
-    /// From the fault to when the other host was seen to have the VIP.
+    /// From the fault to when another host was seen to have the VIP, or the router no route to this one.
     pub until_moved: Duration,
     /// From the fault to when the last query was sent that was lost; zero if none was.
     pub until_last_loss: Duration,

@@ -4,11 +4,15 @@
 //! What time it takes is printed: machines that run tests are busy. `cargo xtask bench ha` holds it to
 //! limits.
 
-use std::{thread, time::Duration};
+use std::{
+    collections::BTreeSet,
+    thread,
+    time::{Duration, Instant},
+};
 
 use dns_lb_tests::{
     Load, Ports, Software, Topology,
-    agent::PATIENCE,
+    agent::{PATIENCE, Status},
     dns,
     ha::{
         Fault, Pair,
@@ -111,10 +115,9 @@ fn when_all_servers_are_dead_the_address_stays() {
 
     pair.lab.backends[1].start().expect("it starts");
     for balancer in &mut pair.balancers {
-        let all = |status: &dns_lb_tests::agent::Status| {
-            status
-                .backend("dns2")
-                .is_some_and(|dns2| dns2.share > 0.999)
+        let all = |status: &Status| {
+            let found = status.backend("dns2");
+            found.is_some_and(|dns2| dns2.share > 0.999)
         };
         balancer
             .agent
@@ -190,7 +193,7 @@ fn split_in_two_no_query_is_lost() {
         Ok(pair.balancers[0].has_vip("eth0")? && pair.balancers[1].has_vip("eth0")?)
     })
     .expect("neither hears the other");
-    let mut believed = std::collections::BTreeSet::new();
+    let mut believed = BTreeSet::new();
     for _ in 0..20 {
         thread::sleep(Duration::from_millis(100));
         believed.insert(pair.mac_at_router().expect("ip"));
@@ -207,6 +210,33 @@ fn split_in_two_no_query_is_lost() {
     assert_lost(report.lost(), own, || {
         format!("{:?}\n{}", report.loss_windows(), pair.logs())
     });
+}
+
+/// Its link goes down and up, again and again: the address goes over once, and does not come back before the
+/// host has been ready for a while.
+#[test]
+fn a_link_that_flaps_costs_one_takeover() {
+    let _hold = Hold::alone();
+    let mut pair = Pair::start(&servers(), binary()).expect("a pair");
+    let lost_by_lab = pair.lab.own_losses().expect("counters");
+    let client = pair.lab.clients[0].node.clone();
+    let load = Load::start(&client, VIP, LOUD, Ports::Fresh).expect("a load");
+    thread::sleep(Duration::from_secs(1));
+    let first = Instant::now();
+    for _ in 0..4 {
+        pair.lab.router.ip("link set lb0 down").expect("ip");
+        thread::sleep(Duration::from_millis(1_500));
+        pair.lab.router.ip("link set lb0 up").expect("ip");
+        thread::sleep(Duration::from_secs(2));
+    }
+    pair.settle().expect("as before");
+    thread::sleep(Duration::from_secs(2));
+    let report = load.stop().expect("a report");
+    let own = pair.lab.own_losses().expect("counters") - lost_by_lab;
+    let windows = report.loss_windows();
+    println!("a flapping link: {} lost, {own} by the lab", report.lost());
+    let lost = report.lost_outside(first - Duration::from_millis(50)..first + POWER_LIMIT);
+    assert_lost(lost, own, || format!("{windows:?}\n{}", pair.logs()));
 }
 
 /// With an address of its own for the virtual router, the frames are for a macvlan device above `eth0`;

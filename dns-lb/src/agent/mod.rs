@@ -28,6 +28,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
+pub(crate) use self::reach::sources;
 use self::{applier::Applier, keeper::Keeper, knowledge::Knowledge, reach::Peers};
 use crate::{
     admin::Ledger,

@@ -88,7 +88,7 @@ fn authority(url: &str) -> anyhow::Result<String> {
 }
 
 /// Where to connect to reach a server that listens there: "any address" is none to connect to.
-fn reachable(listen: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -97,7 +97,7 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, listen.port())
 }
 
-async fn get_status(authority: &str) -> anyhow::Result<Vec<u8>> {
+pub(super) async fn get_status(authority: &str) -> anyhow::Result<Vec<u8>> {
     let stream = TcpStream::connect(authority).await.with_context(|| {
         format!(
             "no agent answers at {authority}: start it with `dns-lb run`, or say where it is with \

@@ -49,8 +49,14 @@ pub(super) struct ThroughVip {
     pub(super) asked_return: bool,
 }
 
-/// `places`: of each service's backends, in the order of the configuration.
-pub(super) fn judge_places(config: &Config, places: &[Vec<Place>], sheet: &mut Sheet) {
+/// `places`: of each service's backends, in the order of the configuration. `can_resolve`: whether this
+/// process may have the kernel look for them.
+pub(super) fn judge_places(
+    config: &Config,
+    places: &[Vec<Place>],
+    can_resolve: bool,
+    sheet: &mut Sheet,
+) {
     for (service, places) in config.services.iter().zip(places) {
         let mut by_mac = BTreeMap::<MacAddress, Vec<&str>>::new();
         for (backend, place) in service.backends.iter().zip(places) {
@@ -60,32 +66,39 @@ pub(super) fn judge_places(config: &Config, places: &[Vec<Place>], sheet: &mut S
                 judge_local(&subject, address, place, sheet);
                 continue;
             }
-            judge_place(&subject, address, place, sheet);
+            judge_place(&subject, address, place, can_resolve, sheet);
             if let Ok(mac) = place.found {
                 by_mac.entry(mac).or_default().push(&backend.name);
             }
         }
         for (mac, names) in by_mac {
-            let evidence = format!("{} {mac}", names.join(", "));
-            if names.len() == 1 {
-                let subject = format!("{}/{}", service.name, names[0]);
-                sheet.pass(id::BACKEND_SAME_MAC, subject, evidence);
-            } else {
-                sheet.find(
-                    id::BACKEND_SAME_MAC,
-                    Severity::Warning,
-                    &service.name,
-                    format!(
-                        "{} have one MAC address, {mac}: they are one host, or something answers \
-                             ARP for them",
-                        names.join(", ")
-                    ),
-                    "list a host once, with the weight that it is to have; or switch off proxy ARP \
-                     (net.ipv4.conf.*.proxy_arp) where it is on",
-                );
-            }
+            judge_mac(&service.name, mac, &names, sheet);
         }
     }
+}
+
+/// `names`: of the backends of a service that have this MAC address.
+fn judge_mac(service: &str, mac: MacAddress, names: &[&str], sheet: &mut Sheet) {
+    /// Names that are written out.
+    const NAMED: usize = 4;
+    if let [name] = names {
+        let evidence = format!("{mac} is nobody else's");
+        return sheet.pass(id::BACKEND_SAME_MAC, format!("{service}/{name}"), evidence);
+    }
+    let mut who = names[..names.len().min(NAMED)].join(", ");
+    if names.len() > NAMED {
+        who = format!("{who} and {} more", names.len() - NAMED);
+    }
+    sheet.find(
+        id::BACKEND_SAME_MAC,
+        Severity::Warning,
+        service,
+        format!(
+            "{who} have one MAC address, {mac}: they are one host, or something answers ARP for them"
+        ),
+        "list a host once, with the weight that it is to have; or switch off proxy ARP \
+         (net.ipv4.conf.*.proxy_arp) where it is on",
+    );
 }
 
 fn judge_local(subject: &str, address: IpAddr, place: &Place, sheet: &mut Sheet) {
@@ -107,7 +120,13 @@ fn judge_local(subject: &str, address: IpAddr, place: &Place, sheet: &mut Sheet)
     }
 }
 
-fn judge_place(subject: &str, address: IpAddr, place: &Place, sheet: &mut Sheet) {
+fn judge_place(
+    subject: &str,
+    address: IpAddr,
+    place: &Place,
+    can_resolve: bool,
+    sheet: &mut Sheet,
+) {
     let is_here = place.is_own_mac || matches!(place.found, Err(Unresolved::OwnAddress));
     if is_here {
         return sheet.find(
@@ -139,6 +158,11 @@ fn judge_place(subject: &str, address: IpAddr, place: &Place, sheet: &mut Sheet)
             format!("the way to {address} is by the router {gateway}: it is in another broadcast domain"),
             "put balancer and backend on one link: give this host an interface, or an address, in the \
              backend's network",
+        ),
+        Err(Unresolved::Resolving { .. }) if !can_resolve => sheet.skip(
+            id::BACKEND_NOT_FOUND,
+            subject,
+            format!("{address} is not known, and having the kernel ask for it takes CAP_NET_ADMIN"),
         ),
         Err(why @ (Unresolved::Failed { interface } | Unresolved::Resolving { interface })) => {
             let why = match why {

@@ -59,9 +59,8 @@ pub(super) fn judge(host: &Host, own: &Result<Capabilities, String>, sheet: &mut
 }
 
 /// What the agent lacks.
-pub(super) fn judge_agent(pid: i32, found: &Result<Capabilities, String>, sheet: &mut Sheet) {
-    let subject = format!("agent (process {pid})");
-    judge_capabilities(&subject, Severity::Error, found, sheet);
+pub(super) fn judge_agent(found: &Result<Capabilities, String>, sheet: &mut Sheet) {
+    judge_capabilities("agent", Severity::Error, found, sheet);
 }
 
 fn judge_capabilities(
@@ -341,8 +340,8 @@ mod tests {
         let old = 1 << 12 | 1 << 13 | 1 << 21;
         assert_found(&host(), old, &[FINGERPRINT]);
         let mut sheet = Sheet::default();
-        judge_agent(42, &Ok(Capabilities(old & !(1 << 13))), &mut sheet);
-        let expected = [(Error, "capability-missing", "agent (process 42)")];
+        judge_agent(&Ok(Capabilities(old & !(1 << 13))), &mut sheet);
+        let expected = [(Error, "capability-missing", "agent")];
         assert_eq!(sheet.found(), expected);
     }
 

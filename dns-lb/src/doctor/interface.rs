@@ -100,51 +100,70 @@ pub(super) fn judge(
         judge_link(name, interface, sheet);
         judge_kind(name, interface, sheet);
         program::judge(context, name, interface, sheet);
-        judge_sending(name, interface, sheet);
         judge_frames(name, interface, sheet);
         judge_rp_filter(name, interface, sheet);
     }
 }
 
-/// Judges the interfaces that backends are behind, as far as that is not done yet.
+/// Judges what leaves by interfaces; `egress` are those that backends are behind.
 pub(super) fn judge_egress(
     context: &Context<'_>,
     interfaces: &BTreeMap<String, Interface>,
     egress: &BTreeSet<String>,
     sheet: &mut Sheet,
 ) {
-    for (name, interface) in egress
-        .iter()
-        .filter_map(|name| interfaces.get_key_value(name))
-    {
-        if !context.config.interfaces.contains(name) {
+    let configured = &context.config.interfaces;
+    for (name, interface) in interfaces {
+        let others: Vec<_> = configured
+            .iter()
+            .filter(|other| *other != name)
+            .filter_map(|other| Some((other, interfaces.get(other)?.mtu)))
+            .collect();
+        let traffic = match (egress.contains(name), others.is_empty()) {
+            (false, _) => Traffic::None,
+            (true, true) => Traffic::Back,
+            (true, false) => Traffic::Across,
+        };
+        if !configured.contains(name) {
             judge_link(name, interface, sheet);
-            judge_sending(name, interface, sheet);
             judge_rp_filter(name, interface, sheet);
         }
-        for (ingress, mtu) in context
-            .config
-            .interfaces
-            .iter()
-            .filter(|ingress| *ingress != name)
-            .filter_map(|ingress| Some((ingress, interfaces.get(ingress)?.mtu)))
-        {
-            if mtu <= interface.mtu {
-                let evidence = format!("MTU {}, no less than {ingress}'s {mtu}", interface.mtu);
-                sheet.pass(id::MTU_MISMATCH, name, evidence);
-                continue;
-            }
-            sheet.find(
-                id::MTU_MISMATCH,
-                Severity::Warning,
-                name,
-                format!(
-                    "MTU {}: longer frames that come in by {ingress}, MTU {mtu}, are lost here",
-                    interface.mtu
-                ),
-                format!("ip link set dev {name} mtu {mtu}"),
-            );
+        judge_sending(name, interface, traffic, sheet);
+        if traffic == Traffic::Across {
+            judge_fit(name, interface, &others, sheet);
         }
+    }
+}
+
+/// What leaves by an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Traffic {
+    /// No backend is behind it.
+    None,
+    /// What came in by it.
+    Back,
+    /// What came in by others, too.
+    Across,
+}
+
+/// `ingress`: the interfaces that frames come in by, and their MTUs.
+fn judge_fit(name: &str, interface: &Interface, ingress: &[(&String, u32)], sheet: &mut Sheet) {
+    for (ingress, mtu) in ingress {
+        if *mtu <= interface.mtu {
+            let evidence = format!("MTU {}, no less than {ingress}'s {mtu}", interface.mtu);
+            sheet.pass(id::MTU_MISMATCH, name, evidence);
+            continue;
+        }
+        sheet.find(
+            id::MTU_MISMATCH,
+            Severity::Warning,
+            name,
+            format!(
+                "MTU {}: longer frames that come in by {ingress}, MTU {mtu}, are lost here",
+                interface.mtu
+            ),
+            format!("ip link set dev {name} mtu {mtu}"),
+        );
     }
 }
 
@@ -214,30 +233,41 @@ fn judge_kind(name: &str, interface: &Interface, sheet: &mut Sheet) {
     }
 }
 
-fn judge_sending(name: &str, interface: &Interface, sheet: &mut Sheet) {
+fn judge_sending(name: &str, interface: &Interface, traffic: Traffic, sheet: &mut Sheet) {
     let is_veth = interface.kind.as_deref() == Some("veth");
-    match interface.xdp_features {
-        None => sheet.skip(
+    let sends = interface.xdp_features.map(|features| features & SENDS != 0);
+    match (sends, is_veth, traffic) {
+        (Some(true), ..) => sheet.pass(id::XDP_CANNOT_SEND, name, "takes what XDP sends"),
+        (_, false, Traffic::None) => {
+            sheet.pass(id::XDP_CANNOT_SEND, name, "no server is behind it");
+        }
+        (_, false, Traffic::Back) => sheet.pass(
+            id::XDP_CANNOT_SEND,
+            name,
+            "frames leave by it that came in by it: any driver with XDP sends those",
+        ),
+        (None, ..) => sheet.skip(
             id::XDP_CANNOT_SEND,
             name,
             "this kernel does not tell whether XDP can send here (Linux 6.3 and later do)",
         ),
-        Some(features) if features & SENDS != 0 => {
-            sheet.pass(id::XDP_CANNOT_SEND, name, "takes what XDP sends");
-        }
-        Some(_) if is_veth => sheet.find(
+        (Some(false), true, traffic) => sheet.find(
             id::XDP_CANNOT_SEND,
-            Severity::Error,
+            match traffic {
+                Traffic::None => Severity::Info,
+                Traffic::Back | Traffic::Across => Severity::Error,
+            },
             name,
             "is a veth whose other end runs no XDP program: it drops what XDP sends, and says nothing",
             "attach an XDP program that passes everything to the other end, or `ethtool -K <it> gro on`",
         ),
-        Some(_) => sheet.find(
+        (Some(false), false, Traffic::Across) => sheet.find(
             id::XDP_CANNOT_SEND,
-            Severity::Info,
+            Severity::Warning,
             name,
             "its driver does not say that it takes what XDP redirects to it from other interfaces",
-            "have clients and backends on one interface, or attach a program here as well",
+            "some drivers do once they have a program: name it in `interfaces`; or have clients and \
+             servers on one interface",
         ),
     }
 }

@@ -33,16 +33,14 @@ pub async fn examine(config: &Config, pin_dir: &Path, agent: &Agent) -> Report {
     agent::judge(agent, &mut sheet);
     let host = look::host(config, pin_dir);
     host::judge(&host, &capabilities, &mut sheet);
-    if let Peer::Found { pid, capabilities } = &agent.peer {
-        host::judge_agent(*pid, capabilities, &mut sheet);
+    if let Peer::Found { capabilities, .. } = &agent.peer {
+        host::judge_agent(capabilities, &mut sheet);
     }
 
     let looked = match Look::at(config).await {
         Ok(looked) => looked,
         Err(error) => {
-            for subject in &config.interfaces {
-                sheet.skip(id::INTERFACE_MISSING, subject, &error);
-            }
+            skip_links(config, &error, &mut sheet);
             return sheet.report(agent);
         }
     };
@@ -66,11 +64,28 @@ pub async fn examine(config: &Config, pin_dir: &Path, agent: &Agent) -> Report {
         &claims,
         &mut sheet,
     );
-    backend::judge_places(config, &looked.places(config), &mut sheet);
+    let can_resolve = capabilities.is_ok_and(Capabilities::can_resolve);
+    backend::judge_places(config, &looked.places(config), can_resolve, &mut sheet);
     for server in &servers {
         backend::judge_server(server, &mut sheet);
     }
     sheet.report(agent)
+}
+
+/// Nothing is known of any link.
+fn skip_links(config: &Config, why: &str, sheet: &mut Sheet) {
+    for interface in &config.interfaces {
+        sheet.skip(id::INTERFACE_MISSING, interface, why);
+    }
+    for vip in vips(config) {
+        sheet.skip(id::VIP_ANSWERED_BY_BACKEND, vip, why);
+    }
+    for service in &config.services {
+        for backend in &service.backends {
+            let subject = format!("{}/{}", service.name, backend.name);
+            sheet.skip(id::BACKEND_NOT_FOUND, subject, why);
+        }
+    }
 }
 
 /// Every VIP of every service.

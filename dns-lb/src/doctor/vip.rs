@@ -150,8 +150,11 @@ fn judge_answers(
             format!(
                 "nobody answers for it on {on}, nor would this host: packets come only by a route"
             ),
-            "give the router a route to it by way of this host, or this host the address on the \
-             interface",
+            format!(
+                "on the router: ip route add {vip} via <this host>; or here: ip addr add {vip}/{} dev {}",
+                if vip.is_ipv4() { 32 } else { 128 },
+                links[0]
+            ),
         );
     } else {
         let evidence = format!("this host answers on {}", here.join(", "));
@@ -182,17 +185,20 @@ fn find_backend(vip: IpAddr, interface: &str, mac: MacAddress, backend: &str, sh
 }
 
 fn find_other(vip: IpAddr, interface: &str, mac: MacAddress, here: &[&str], sheet: &mut Sheet) {
-    let (severity, and) = if here.contains(&interface) {
-        (Severity::Error, ", and so does this host")
+    let (severity, and, remedy) = if here.contains(&interface) {
+        let remedy = "take the VIP off one of the two; the switch's table says where it is";
+        (Severity::Error, ", and so does this host", remedy)
     } else {
-        (Severity::Warning, ", and this host does not")
+        let remedy =
+            "right if it is the balancer at work and this one stands by; else take the VIP off it";
+        (Severity::Warning, ", and this host does not", remedy)
     };
     sheet.find(
         id::VIP_ANSWERED_BY_OTHER,
         severity,
         vip,
         format!("{mac}, which is no backend's, answers for it on {interface}{and}"),
-        format!("fine if that is the balancer at work and this one stands by; else find {mac} in the switch's table"),
+        remedy,
     );
 }
 

@@ -216,7 +216,12 @@ fn silence_of_a_made_up_address_proves_nothing() {
 }
 
 /// Two backends, the second as given.
-fn places(second: Result<MacAddress, Unresolved>, is_own_mac: bool, local: bool) -> Sheet {
+fn places(
+    second: Result<MacAddress, Unresolved>,
+    is_own_mac: bool,
+    local: bool,
+    can_resolve: bool,
+) -> Sheet {
     let local = if local { "local = true" } else { "" };
     let config = Config::parse(&format!(
         "interfaces = [\"eth0\"]\n[[service]]\nname = \"s\"\nvips = [\"192.0.2.200\"]\n\
@@ -233,7 +238,7 @@ fn places(second: Result<MacAddress, Unresolved>, is_own_mac: bool, local: bool)
         is_own_mac,
     };
     let mut sheet = Sheet::default();
-    judge_places(&config, &[vec![first, second]], &mut sheet);
+    judge_places(&config, &[vec![first, second]], can_resolve, &mut sheet);
     sheet
 }
 
@@ -298,7 +303,29 @@ fn a_backend_is_on_the_link_and_another_host() {
             vec![(Error, "backend-not-found", "s/b")],
         ),
     ] {
-        let sheet = places(found.clone(), is_own_mac, local);
+        let sheet = places(found.clone(), is_own_mac, local, true);
         assert_eq!(sheet.found(), expected, "{found:?}");
+    }
+}
+
+#[test]
+fn who_may_not_have_the_kernel_ask_knows_nothing() {
+    let interface = || "eth0".to_owned();
+    for (found, expected) in [
+        (
+            Unresolved::Resolving {
+                interface: interface(),
+            },
+            Skipped,
+        ),
+        (
+            Unresolved::Failed {
+                interface: interface(),
+            },
+            Error,
+        ),
+    ] {
+        let sheet = places(Err(found), false, false, false);
+        assert_eq!(sheet.found(), [(expected, "backend-not-found", "s/b")]);
     }
 }

@@ -17,7 +17,16 @@ pub(super) fn judge(context: &Context<'_>, name: &str, interface: &Interface, sh
              steered",
             "dns-lb reload, if the interface is new in the configuration; else start the agent again",
         ),
-        (None, _) => sheet.pass(id::XDP_FOREIGN, name, "carries no XDP program"),
+        (None, _) => {
+            sheet.pass(id::XDP_FOREIGN, name, "carries no XDP program");
+            sheet.find(
+                id::XDP_NOT_ATTACHED,
+                Severity::Info,
+                name,
+                "carries no XDP program: nothing that comes in by it is steered",
+                "an agent attaches it: `dns-lb run`",
+            );
+        }
         (Some(_), None) => sheet.skip(
             id::XDP_FOREIGN,
             name,

@@ -34,6 +34,11 @@ const CAP_SYS_ADMIN: u32 = 21;
 pub struct Capabilities(pub(in crate::doctor) u64);
 
 impl Capabilities {
+    /// Whether the process may have the kernel find a neighbour.
+    pub(in crate::doctor) fn can_resolve(self) -> bool {
+        !self.missing().contains(&"CAP_NET_ADMIN")
+    }
+
     /// Those that the agent needs and that are not there.
     pub(in crate::doctor) fn missing(self) -> Vec<&'static str> {
         let has = |number: u32| self.0 >> number & 1 == 1;

@@ -123,22 +123,25 @@ impl Look {
 
     /// Asks on the link of each interface who has each VIP.
     pub(super) async fn ask_for_vips(&self) -> BTreeMap<(String, IpAddr), Asked> {
-        let usable = self
-            .interfaces
-            .iter()
-            .filter(|(_, interface)| interface.is_running && interface.mac.is_some());
-        let asked = usable.map(|(name, interface)| self.ask_on(name, interface.index));
+        let interfaces = self.interfaces.iter();
+        let asked = interfaces.map(|(name, interface)| self.ask_on(name, interface));
         let asked = futures_util::future::join_all(asked).await;
         asked.into_iter().flatten().collect()
     }
 
-    async fn ask_on(&self, name: &str, ifindex: u32) -> Vec<((String, IpAddr), Asked)> {
-        let sources = self.sources(ifindex);
+    async fn ask_on(&self, name: &str, interface: &Interface) -> Vec<((String, IpAddr), Asked)> {
+        let sources = self.sources(interface.index);
         // Without one of its family an IPv6 address is not asked for.
         let has_v6 = sources.iter().any(IpAddr::is_ipv6);
-        let answer = solicit(ifindex, &self.vips, &sources, ANSWERING).await;
+        let answer = match (interface.is_running, interface.mac) {
+            (true, Some(_)) => solicit(interface.index, &self.vips, &sources, ANSWERING)
+                .await
+                .map_err(|error| error.to_string()),
+            (true, None) => Err("not asked: it has no MAC address".to_owned()),
+            (false, _) => Err("not asked: it is down".to_owned()),
+        };
         let of = |vip: IpAddr| match &answer {
-            Err(error) => Err(error.to_string()),
+            Err(why) => Err(why.clone()),
             Ok(_) if vip.is_ipv6() && !has_v6 => {
                 Err("this host has no IPv6 address there to ask from".to_owned())
             }

@@ -1,13 +1,23 @@
 //! What is wrong with the balancer itself, without an agent and with one.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
-use dns_lb_tests::{Agent, Lab, Node, Software, Topology, agent, process};
+use dns_lb_tests::{Agent, Lab, Node, Software, Topology, agent, node::Stdout, process};
 
 use super::Practice;
 use crate::stage::{START_LIMIT, binary};
 
 const KEY: &str = "/etc/dns-lb/hash.key";
+const VIP: &str = "192.168.0.200";
+
+/// Severity, id and subject.
+type Row = (&'static str, &'static str, &'static str);
 
 fn ethtool(node: &Node, arguments: &[&str]) {
     let mut command = process::program("ethtool");
@@ -21,6 +31,19 @@ fn set_mode(node: &Node, path: &'static str, mode: u32) {
         .expect("a mode");
 }
 
+/// Waits until the kernel says that the second interface has a carrier, which it does a moment late.
+fn await_up(node: &Node) {
+    let is_up = || {
+        let state = fs::read_to_string("/sys/class/net/spare/operstate");
+        state.is_ok_and(|state| state.trim() == "up")
+    };
+    let deadline = Instant::now() + START_LIMIT;
+    while !node.run(is_up) {
+        assert!(Instant::now() < deadline, "the interface stays down");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 #[test]
 fn each_thing_that_is_wrong_with_the_balancer_is_named() {
     let lab = Lab::start(&Topology::of(&[Software::Nsd])).expect("a lab");
@@ -30,6 +53,7 @@ fn each_thing_that_is_wrong_with_the_balancer_is_named() {
         .ip("link add spare type veth peer name other\nlink set spare up\nlink set other up")
         .unwrap();
     ethtool(balancer, &["-K", "other", "gro", "on"]);
+    await_up(balancer);
     let backends: Vec<_> = lab.backends.iter().collect();
     let configuration = agent::configuration(&["eth0", "spare"], "hash", &backends);
     balancer.write(agent::CONFIG, &configuration).unwrap();
@@ -39,55 +63,65 @@ fn each_thing_that_is_wrong_with_the_balancer_is_named() {
         &[
             ("info", "agent-not-running", "host"),
             ("info", "hash-key-missing", KEY),
+            ("info", "xdp-not-attached", "eth0"),
+            ("info", "xdp-not-attached", "spare"),
         ],
     );
 
-    let broken: [(&str, &str, &str, (&str, &str, &str)); 6] = [
+    let not_asked = ("skipped", "vip-answered-by-backend", VIP);
+    let down = [("error", "interface-down", "spare"), not_asked];
+    let broken: [(&str, &str, &str, &[Row]); 5] = [
         (
             "the interface is down",
             "link set spare down",
             "link set spare up",
-            ("error", "interface-down", "spare"),
+            &down,
         ),
         (
             "no carrier",
             "link set other down",
             "link set other up",
-            ("error", "interface-down", "spare"),
+            &down,
         ),
         (
             "promiscuous",
             "link set spare promisc on",
             "link set spare promisc off",
-            ("warning", "promiscuous", "spare"),
+            &[("warning", "promiscuous", "spare")],
         ),
         (
             "frames that do not fit where servers are",
             "link set spare mtu 3000",
             "link set spare mtu 1500",
-            ("warning", "mtu-mismatch", "eth0"),
-        ),
-        (
-            "an interface that is not there",
-            "link set spare down\nlink set spare name gone",
-            "link set gone name spare\nlink set spare up",
-            ("error", "interface-missing", "spare"),
+            &[("warning", "mtu-mismatch", "eth0")],
         ),
         (
             "nobody has the VIP",
             "addr del 192.168.0.200/32 dev lo",
             "addr add 192.168.0.200/32 dev lo",
-            ("info", "vip-unanswered", "192.168.0.200"),
+            &[("info", "vip-unanswered", VIP)],
         ),
     ];
     for (what, change, undo, found) in broken {
         balancer.ip(change).unwrap();
-        practice.expect(what, &[found], &[]);
+        practice.expect(what, found, &[]);
         balancer.ip(undo).unwrap();
+        await_up(balancer);
     }
 
+    balancer
+        .ip("link set spare down\nlink set spare name gone")
+        .unwrap();
+    let found = [("error", "interface-missing", "spare")];
+    let unseen = [("xdp-not-attached", "spare")];
+    practice.expect("an interface that is not there", &found, &unseen);
+    balancer
+        .ip("link set gone name spare\nlink set spare up")
+        .unwrap();
+    await_up(balancer);
+
     ethtool(balancer, &["-K", "other", "gro", "off"]);
-    let found = [("error", "xdp-cannot-send", "spare")];
+    let found = [("info", "xdp-cannot-send", "spare")];
     practice.expect("the other end drops", &found, &[]);
     ethtool(balancer, &["-K", "other", "gro", "on"]);
 
@@ -122,7 +156,7 @@ fn each_thing_that_is_wrong_with_the_balancer_is_named() {
             ],
             _ => &[("error", "hash-key-malformed", KEY)],
         };
-        practice.expect(found, more, &["hash-key-missing"]);
+        practice.expect(found, more, &[("hash-key-missing", KEY)]);
     }
     balancer.run(|| fs::remove_file(KEY)).unwrap();
     practice.expect("all is mended", &[], &[]);
@@ -148,6 +182,19 @@ fn a_program_that_is_not_ours_is_named() {
     practice.expect("no agent", &[stopped], &[]);
     let found = [stopped, ("error", "xdp-foreign", "eth0")];
     practice.expect_with("whose is it?", &elsewhere, &found, &[]);
+
+    // It starts, and cannot probe.
+    let mut weak = process::program("setpriv");
+    weak.arg("--bounding-set=-net_raw").arg(binary()).arg("run");
+    let weak = balancer
+        .spawn("dns-lb", weak, Stdout::Log)
+        .expect("an agent");
+    agent
+        .wait_until("it answers", START_LIMIT, |_| true)
+        .expect("an agent");
+    let lacks = [("error", "capability-missing", "agent")];
+    practice.expect("the agent lacks CAP_NET_RAW", &lacks, &[]);
+    weak.terminate(Duration::from_secs(5)).expect("it ends");
 
     agent.restart().expect("an agent");
     agent.wait_until_all_up(START_LIMIT).expect("a server up");

@@ -56,8 +56,8 @@ impl Practice {
         practice
     }
 
-    /// Calls the doctor: beside what is usual it finds these, and of that lacks those, by name.
-    fn expect(&self, what: &str, more: &[(&str, &str, &str)], less: &[&str]) {
+    /// Calls the doctor: beside what is usual it finds these, and of that lacks those, by id and subject.
+    fn expect(&self, what: &str, more: &[(&str, &str, &str)], less: &[(&str, &str)]) {
         self.expect_with(what, &[], more, less);
     }
 
@@ -66,14 +66,20 @@ impl Practice {
         what: &str,
         arguments: &[&str],
         more: &[(&str, &str, &str)],
-        less: &[&str],
+        less: &[(&str, &str)],
     ) {
         let mut command = Command::new(binary());
         command.args(["doctor", "--json"]).args(arguments);
         self.expect_of(what, command, more, less);
     }
 
-    fn expect_of(&self, what: &str, command: Command, more: &[(&str, &str, &str)], less: &[&str]) {
+    fn expect_of(
+        &self,
+        what: &str,
+        command: Command,
+        more: &[(&str, &str, &str)],
+        less: &[(&str, &str)],
+    ) {
         let output = self.node.output(command).expect("the doctor");
         let words = String::from_utf8_lossy(&output.stdout).into_owned();
         let document: Value = serde_json::from_str(&words).unwrap_or_else(|error| {
@@ -98,7 +104,7 @@ impl Practice {
             .collect();
 
         let mut expected = self.usual.clone();
-        expected.retain(|finding| !less.contains(&finding.id.as_str()));
+        expected.retain(|finding| !less.contains(&(&finding.id, &finding.subject)));
         expected.extend(findings(more));
         assert_eq!(found, expected, "{what}:\n{words}");
 

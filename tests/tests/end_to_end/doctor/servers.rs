@@ -62,7 +62,11 @@ fn each_thing_that_is_wrong_with_a_server_is_named() {
     let del = format!("addr del {VIP_V6}/128 dev eth0");
     with(&dns2, &add, &del, || {
         let found = [("error", "vip-answered-by-backend", DNS2)];
-        practice.expect("dns2 has the VIP on eth0", &found, &["vip-unanswered"]);
+        practice.expect(
+            "dns2 has the VIP on eth0",
+            &found,
+            &[("vip-unanswered", &vip_v6)],
+        );
     });
     let (add, del) = (
         format!("addr add {VIP}/32 dev br0"),
@@ -142,7 +146,7 @@ fn each_thing_that_is_wrong_with_a_server_is_named() {
         ("skipped", "vip-missing", DNS1),
         ("skipped", "vip-missing", DNS2),
     ];
-    let unseen = ["vip-unanswered"];
+    let unseen = [("vip-unanswered", vip_v6.as_str())];
     practice.expect_of("no CAP_NET_RAW", without("net_raw"), &skipped, &unseen);
 
     // And all of it is gone, also without an agent, whose program steers on.

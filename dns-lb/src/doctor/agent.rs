@@ -65,6 +65,10 @@ impl Agent {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 Peer::Hidden(error.to_string())
             }
+            // So many wait there already that somebody must be listening, who does not take them.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                Peer::Hidden("its queue is full".to_owned())
+            }
             Err(error) => Peer::Absent(error.to_string()),
         };
         Self {

@@ -199,6 +199,11 @@ fn a_program_that_is_not_ours_is_named() {
     agent.restart().expect("an agent");
     agent.wait_until_all_up(START_LIMIT).expect("a server up");
     practice.expect("an agent again", &[], &[]);
+    agent.freeze().expect("an agent that hangs");
+    let found = [("error", "http-unreachable", "127.0.0.1:8053")];
+    practice.expect("it hangs", &found, &[]);
+    agent.thaw().expect("an agent that goes on");
+
     // What the agent holds on to is gone.
     balancer
         .run(|| fs::remove_file("/run/dns-lb/admin.sock"))

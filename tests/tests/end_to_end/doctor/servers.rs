@@ -138,6 +138,17 @@ fn each_thing_that_is_wrong_with_a_server_is_named() {
     ];
     practice.expect_with("it is the balancer", &["--config", file], &found, &[]);
 
+    let here = agent::configuration(&["eth0"], "hash", &backends)
+        + "\n[[service.backend]]\nname = \"here\"\naddress = \"192.168.0.1\"\nlocal = true\n";
+    let file = other_configuration(&balancer, &here);
+    let found = [
+        ("info", "vip-announced-here", "eth0"),
+        ("error", "vip-missing", "resolvers/here"),
+        ("error", "server-silent", "resolvers/here"),
+    ];
+    let what = "no server here, and one VIP of two";
+    practice.expect_with(what, &["--config", file], &found, &[]);
+
     // Who may look.
     let skipped = [
         ("warning", "capability-missing", "this process"),

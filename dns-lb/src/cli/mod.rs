@@ -16,6 +16,7 @@ mod run;
 mod status;
 mod table;
 mod terminal;
+mod top;
 mod unload;
 mod weight;
 
@@ -61,6 +62,8 @@ Examples:
   dns-lb run                             steer, and probe until SIGTERM; traffic flows on after it
   dns-lb run --config ./dns-lb.toml      the same with another configuration
   dns-lb status                          who is up, who gets which share
+  dns-lb status --watch                  the same, every 2 seconds
+  dns-lb top                             live, with the whole screen: rates, probes, keys to drain
   dns-lb status --json | jq '.services[].backends[] | select(.health != \"up\")'
   dns-lb drain resolvers/dns1 --reason 'new disk'
                                          no new queries for it, until dns-lb enable resolvers/dns1
@@ -79,6 +82,7 @@ enum Verb {
     Run(run::Arguments),
     CheckConfig(check_config::Arguments),
     Status(status::Arguments),
+    Top(top::Arguments),
     Drain(drain::Arguments),
     Disable(disable::Arguments),
     Enable(enable::Arguments),
@@ -113,6 +117,7 @@ impl Cli {
             Verb::Run(arguments) => run::execute(arguments),
             Verb::CheckConfig(arguments) => check_config::execute(arguments),
             Verb::Status(arguments) => status::execute(arguments),
+            Verb::Top(arguments) => top::execute(arguments),
             Verb::Drain(arguments) => drain::execute(arguments),
             Verb::Disable(arguments) => disable::execute(arguments),
             Verb::Enable(arguments) => enable::execute(arguments),
@@ -196,9 +201,12 @@ mod tests {
         command.build();
         let mut helps = vec![command.render_long_help().to_string()];
         for verb in command.get_subcommands_mut() {
-            helps.push(verb.render_long_help().to_string());
+            let help = verb.render_long_help().to_string();
+            let teaches = help.contains("\nExamples:\n") || verb.get_name() == "help";
+            assert!(teaches, "dns-lb {} has no examples", verb.get_name());
+            helps.push(help);
         }
-        assert_eq!(helps.len(), 13, "the root, eleven verbs, help");
+        assert_eq!(helps.len(), 14, "the root, twelve verbs, help");
         for line in helps.iter().flat_map(|help| help.lines()) {
             assert!(line.chars().count() <= 100, "{line}");
         }

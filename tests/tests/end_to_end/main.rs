@@ -26,3 +26,5 @@ mod restart;
 mod spread;
 mod stage;
 mod tcp;
+mod top;
+mod watch;

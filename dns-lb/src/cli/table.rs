@@ -194,7 +194,7 @@ pub(super) fn is_steered(ending: &str) -> bool {
 }
 
 /// Facts on one line, or on more where they do not fit.
-fn push_wrapped(text: &mut String, heading: &str, facts: &[String]) {
+pub(super) fn push_wrapped(text: &mut String, heading: &str, facts: &[String]) {
     let mut line = heading.to_owned();
     for word in facts.join(", ").split(' ') {
         let word = fit(word, 98);

@@ -52,7 +52,8 @@ fn a_death_is_seen_a_server_drained_and_the_terminal_given_back() {
     let client = &stage.lab.clients[0].node;
     let load = Load::start(client, VIP, 600, Ports::Fresh).expect("a load");
     load.run_for(Duration::from_secs(2)).expect("a report");
-    let is_drawn = |screen: &str| line(screen, "dns2").is_some_and(|line| line.contains('█'));
+    // Whoever had the most in a second.
+    let is_drawn = |screen: &str| screen.contains('█');
     terminal
         .wait_until("the rate is drawn", PATIENCE, is_drawn)
         .expect("queries were sent");
@@ -91,7 +92,7 @@ fn a_death_is_seen_a_server_drained_and_the_terminal_given_back() {
     println!("{screen}");
     assert!(screen.contains("resolvers/dns3, 192.168.0.203"), "{screen}");
     terminal.press("x\r").expect("keys");
-    see(&mut terminal, "with --force");
+    see(&mut terminal, "disable it all the same (--force)");
     terminal.press("n").expect("keys");
     see(&mut terminal, "resolvers/dns3: left as it is");
     assert_eq!(backend(&stage, 2)["admin"], "enabled");
@@ -124,7 +125,7 @@ fn a_signal_gives_the_terminal_back_and_nothing_is_changed_from_afar() {
     terminal
         .wait_until(up, PATIENCE, has(up))
         .unwrap_or_else(|error| panic!("{error:#}"));
-    terminal.press("d\r").expect("keys");
+    terminal.press("d").expect("keys");
     let why = "nothing can be changed by --url";
     terminal
         .wait_until(why, PATIENCE, has(why))

@@ -76,15 +76,23 @@ impl Known {
 
     /// What a terminal shows.
     fn page(&self, now: Timestamp, palette: Palette) -> String {
+        let mut text = String::new();
+        if let Some(trouble) = self.trouble(now) {
+            let mut lines = String::new();
+            table::push_wrapped(&mut lines, "", &[trouble]);
+            for line in lines.lines() {
+                text += &palette.paint(Tone::Bad, line);
+                text.push('\n');
+            }
+        }
         let Some((status, at)) = &self.last else {
-            let trouble = self.trouble(now).unwrap_or_default();
-            return palette.paint(Tone::Bad, &trouble) + "\n";
+            return text;
         };
-        let Some(trouble) = self.trouble(now) else {
+        if self.trouble.is_none() {
             return table::render(status, now, palette);
-        };
-        let mut text = palette.paint(Tone::Bad, &trouble);
-        let _ = write!(text, "\nwhat follows is of {at}\n\n");
+        }
+        // Writing to a string cannot fail.
+        let _ = write!(text, "what follows is of {at}\n\n");
         for line in table::render(status, *at, Palette::Plain).lines() {
             text += &palette.paint(Tone::Stale, line);
             text.push('\n');

@@ -56,8 +56,8 @@ impl Columns {
         let mut probe = take(Self::PROBE);
         let mut line = take(Self::LINE);
         name += take(longest - longest.min(Self::NAME));
-        probe += take(13);
         let weight = width >= 100 && take(6 + gap) == 6 + gap;
+        probe += take(13);
         line += take(60_usize.saturating_sub(line));
         Self {
             gap,

@@ -9,7 +9,7 @@ mod question;
 mod rates;
 mod view;
 
-use std::{io, path::PathBuf, pin::pin, process::ExitCode, time::Duration};
+use std::{io, mem::ManuallyDrop, path::PathBuf, pin::pin, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -80,7 +80,10 @@ async fn run(mut model: Model, socket: Option<PathBuf>) -> anyhow::Result<()> {
     let palette = Palette::of(&io::stdout());
     let mut ended = pin!(terminal::asked_to_end()?);
     let _screen = Screen::take()?;
-    let mut terminal = Terminal::new(CrosstermBackend::new(io::stdout())).context("cannot draw")?;
+    let terminal = Terminal::new(CrosstermBackend::new(io::stdout())).context("cannot draw")?;
+    // Its drop panics where it cannot show the cursor, as on a terminal that has gone away. `Screen`
+    // does that.
+    let mut terminal = ManuallyDrop::new(terminal);
     let mut events = terminal::events();
     let (sender, mut messages) = mpsc::unbounded_channel();
     let mut feed = Feed::start(&model.authority, socket, sender);

@@ -136,6 +136,19 @@ fn a_signal_gives_the_terminal_back_and_nothing_is_changed_from_afar() {
     assert_eq!(backend(&stage, 0)["admin"], "enabled");
     assert!(!terminal.written().contains("38;5;"), "colours");
 
+    // A connection that breaks leaves nothing behind.
+    for verb in [&["top"][..], &["status", "--watch"]] {
+        let mut command = stage.agent.command();
+        command.args(verb);
+        let balancer = &stage.lab.balancer;
+        let mut terminal = Terminal::start(balancer, command, (120, 30)).expect("a terminal");
+        terminal
+            .wait_until("it is shown", PATIENCE, has("dns3"))
+            .unwrap_or_else(|error| panic!("{error:#}"));
+        let status = terminal.hang_up(PATIENCE).expect("it ends");
+        assert!(status.success(), "{status}");
+    }
+
     // Without a terminal there is nothing to draw on.
     let Output { status, stderr, .. } = stage.agent.run(&["top"]).expect("it starts");
     let said = String::from_utf8_lossy(&stderr).into_owned();

@@ -198,6 +198,9 @@ fn backends(rows: &[Row]) -> Vec<(usize, usize, usize)> {
 }
 
 fn is_match(service: &Service, backend: &Backend, words: &[&str]) -> bool {
+    if words.is_empty() {
+        return true;
+    }
     let line = format!(
         "{}/{} {} {} {}",
         service.name, backend.name, backend.address, backend.admin, backend.health

@@ -129,13 +129,21 @@ pub(super) fn lines(
     let mut lines = vec![columns.line(ink, HEADINGS)];
     let rows = list.rows(status);
     let room = usize::from(area.height).saturating_sub(1);
+    // Of the service whose backends are at hand: all of them are looked through for it.
+    let mut highest: Option<(usize, f64)> = None;
     for row in rows.iter().skip(list.offset).take(room) {
         lines.push(match *row {
             Row::Service(place) => service(&status.services[place], ink, width),
             Row::Backend(place, backend) => {
                 let service = &status.services[place];
                 let backend = &service.backends[backend];
-                let line = self::backend(service, backend, rates, now, ink, columns);
+                let (_, top) = *match &mut highest {
+                    Some(known) if known.0 == place => known,
+                    other => other.insert((place, rates.highest(&service.name))),
+                };
+                let newest = rates.newest_first(&service.name, &backend.name);
+                let rates = rates::line(newest, top, columns.line);
+                let line = self::backend(backend, &rates, now, ink, columns);
                 let is_chosen = list.chosen.as_ref().is_some_and(|chosen| {
                     chosen.service == service.name && chosen.backend == backend.name
                 });
@@ -189,15 +197,12 @@ fn service(service: &Service, ink: Ink, width: usize) -> Line<'static> {
 }
 
 fn backend(
-    service: &Service,
     backend: &Backend,
-    rates: &Rates,
+    rates: &str,
     now: Timestamp,
     ink: Ink,
     columns: Columns,
 ) -> Line<'static> {
-    let newest = rates.newest_first(&service.name, &backend.name);
-    let line = rates::line(newest, rates.highest(&service.name), columns.line);
     columns.line(
         ink,
         Cells {
@@ -210,7 +215,7 @@ fn backend(
             weight: (Tone::Plain, &backend.weight.to_string()),
             share: (Tone::of_share(backend), &percent(backend.share)),
             rate: (Tone::Plain, &rate(backend.packets_per_second)),
-            line: (Tone::Plain, &line),
+            line: (Tone::Plain, rates),
             probe: (Tone::Plain, &figures::last_probe(backend)),
             since: (Tone::Plain, &age(backend.since.until(now))),
         },

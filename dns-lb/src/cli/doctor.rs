@@ -1,29 +1,22 @@
 //! `dns-lb doctor`: what breaks Direct Routing on this host and on every server, and the remedy.
 
-use std::{
-    fmt::Write as _,
-    io::{self, IsTerminal as _},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{fmt::Write as _, io, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
-use tokio::time::timeout;
 
 use super::{
-    ConfigFile, PinDirectory, counted, print,
-    status::{get_status, reachable},
+    ConfigFile, PinDirectory,
+    client::{LIVE_DEADLINE, get_status, reachable},
+    counted,
+    palette::{Palette, Tone},
+    print,
 };
 use crate::{
-    api::status::Status,
     config::Config,
     doctor::{Agent, Check, Report, Said, Severity, examine},
 };
-
-/// How long the agent may take to give its status.
-const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Find what breaks Direct Routing on this host and on every server, and say the remedy.
 ///
@@ -69,7 +62,7 @@ pub(super) fn execute(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if arguments.json {
         print(&format!("{:#}\n", document(&report)))?;
     } else {
-        print(&text(&report, arguments.all, has_colours()))?;
+        print(&text(&report, arguments.all, Palette::of(&io::stdout())))?;
     }
     Ok(match report.count(Severity::Error) {
         0 => ExitCode::SUCCESS,
@@ -79,11 +72,7 @@ pub(super) fn execute(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 /// What a running agent says of itself.
 async fn ask(authority: &str) -> anyhow::Result<Said> {
-    let document = timeout(PATIENCE, get_status(authority))
-        .await
-        .with_context(|| format!("no answer from {authority} within {PATIENCE:?}"))??;
-    let status: Status = serde_json::from_slice(&document)
-        .with_context(|| format!("what answers at {authority} is no agent of this version"))?;
+    let (status, _) = get_status(authority, LIVE_DEADLINE).await?;
     let interfaces = status.dataplane.interfaces.iter();
     Ok(Said {
         version: status.version.clone(),
@@ -105,11 +94,11 @@ fn document(report: &Report) -> serde_json::Value {
 }
 
 /// Findings first, the worst of them first, then how many there are.
-fn text(report: &Report, all: bool, colours: bool) -> String {
+fn text(report: &Report, all: bool, palette: Palette) -> String {
     let mut text = String::new();
     let shown = report.checks.iter();
     for check in shown.filter(|check| all || check.severity != Severity::Ok) {
-        push_check(&mut text, check, colours);
+        push_check(&mut text, check, palette);
     }
     if !text.is_empty() {
         text.push('\n');
@@ -131,14 +120,15 @@ fn text(report: &Report, all: bool, colours: bool) -> String {
     text
 }
 
-fn push_check(text: &mut String, check: &Check, colours: bool) {
+fn push_check(text: &mut String, check: &Check, palette: Palette) {
     let severity = format!("{:<7}", check.severity);
-    let severity = match (colours, check.severity) {
-        (true, Severity::Error) => format!("\x1b[1;31m{severity}\x1b[0m"),
-        (true, Severity::Warning) => format!("\x1b[33m{severity}\x1b[0m"),
-        (true, Severity::Skipped) => format!("\x1b[35m{severity}\x1b[0m"),
-        _ => severity,
+    let tone = match check.severity {
+        Severity::Error => Tone::Bad,
+        Severity::Warning | Severity::Skipped => Tone::Caution,
+        Severity::Info => Tone::Plain,
+        Severity::Ok => Tone::Good,
     };
+    let severity = palette.paint(tone, &severity);
     let Check {
         id,
         subject,
@@ -152,11 +142,6 @@ fn push_check(text: &mut String, check: &Check, colours: bool) {
     if matches!(check.severity, Severity::Error | Severity::Warning) {
         let _ = writeln!(text, "         {}", check.doc);
     }
-}
-
-/// <https://no-color.org>
-fn has_colours() -> bool {
-    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 #[cfg(test)]
@@ -196,9 +181,12 @@ skipped  wrong-mac  s/b
 
 1 error, 0 warnings, 1 skipped, 0 to know, 1 passed; no agent runs
 ";
-        assert_eq!(text(&report(), false, false), expected);
-        assert!(text(&report(), true, false).contains("ok       kernel-old  host\n"));
-        assert!(text(&report(), false, true).starts_with("\x1b[1;31merror  \x1b[0m  vip-missing"));
+        assert_eq!(text(&report(), false, Palette::Plain), expected);
+        assert!(text(&report(), true, Palette::Plain).contains("ok       kernel-old  host\n"));
+        let painted = text(&report(), false, Palette::Colours);
+        let error = Palette::Colours.paint(Tone::Bad, "error  ");
+        assert!(painted.starts_with(&format!("{error}  vip-missing")));
+        assert_ne!(error, "error  ");
     }
 
     #[test]

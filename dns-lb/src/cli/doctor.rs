@@ -22,7 +22,7 @@ use crate::{
 ///
 /// Looks at pins, privileges, kernel and interfaces, asks on the link who has the VIPs, and asks every
 /// server through the VIP, as clients' packets reach it, and by its own address. Changes nothing, and
-/// works whether or not the agent runs. Needs root, or CAP_NET_RAW and CAP_BPF; what could not be
+/// works whether or not the agent runs. Needs root, or CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF; what could not be
 /// looked at is said. Every check is explained in docs/doctor.md. Exit code 1 if there is an error.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\

@@ -1,6 +1,7 @@
 //! The way to the agent's HTTP side, where everybody may read.
 
 use std::{
+    fmt::Write as _,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
@@ -49,7 +50,7 @@ pub(super) fn authority(url: &str) -> anyhow::Result<String> {
 }
 
 /// Where to connect to reach a server that listens there: "any address" is none to connect to.
-fn reachable(listen: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -80,6 +81,21 @@ pub(super) async fn get<T: DeserializeOwned>(
     deadline: Duration,
 ) -> anyhow::Result<T> {
     understand(authority, &get_octets(authority, path, deadline).await?)
+}
+
+/// A name as a part of a path: octets that RFC 3986, 2.3 has no use for but as they are, and all others
+/// by number.
+pub(super) fn path_segment(name: &str) -> String {
+    let mut segment = String::new();
+    for octet in name.bytes() {
+        if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) {
+            segment.push(octet.into());
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(segment, "%{octet:02X}");
+        }
+    }
+    segment
 }
 
 fn understand<T: DeserializeOwned>(authority: &str, document: &[u8]) -> anyhow::Result<T> {

@@ -4,6 +4,7 @@ mod admin;
 mod check_config;
 mod client;
 mod disable;
+mod doctor;
 mod drain;
 mod enable;
 mod explain;
@@ -17,6 +18,7 @@ mod run;
 mod status;
 mod table;
 mod terminal;
+mod top;
 mod unload;
 mod weight;
 
@@ -62,6 +64,8 @@ Examples:
   dns-lb run                             steer, and probe until SIGTERM; traffic flows on after it
   dns-lb run --config ./dns-lb.toml      the same with another configuration
   dns-lb status                          who is up, who gets which share
+  dns-lb status --watch                  the same, every 2 seconds
+  dns-lb top                             live, with the whole screen: rates, probes, keys to drain
   dns-lb status --json | jq '.services[].backends[] | select(.health != \"up\")'
   dns-lb drain resolvers/dns1 --reason 'new disk'
                                          no new queries for it, until dns-lb enable resolvers/dns1
@@ -69,6 +73,7 @@ Examples:
   dns-lb reload --dry-run                what would change if the configuration were read again?
   dns-lb explain --from 198.51.100.7:4242 --to 192.168.0.200 --qname www.example.com
                                          what would become of this query, and why
+  dns-lb doctor                          what breaks Direct Routing here or on a server, and the remedy
   dns-lb unload                          steer no more
   dns-lb import keepalived /etc/keepalived/keepalived.conf --output /etc/dns-lb/dns-lb.toml
                                          a configuration made of keepalived's
@@ -81,12 +86,14 @@ enum Verb {
     CheckConfig(check_config::Arguments),
     Status(status::Arguments),
     Ready(ready::Arguments),
+    Top(top::Arguments),
     Drain(drain::Arguments),
     Disable(disable::Arguments),
     Enable(enable::Arguments),
     Weight(weight::Arguments),
     Reload(reload::Arguments),
     Explain(explain::Arguments),
+    Doctor(doctor::Arguments),
     Unload(unload::Arguments),
     Import(import::Arguments),
 }
@@ -116,12 +123,14 @@ impl Cli {
             Verb::CheckConfig(arguments) => check_config::execute(arguments),
             Verb::Status(arguments) => status::execute(arguments),
             Verb::Ready(arguments) => ready::execute(arguments),
+            Verb::Top(arguments) => top::execute(arguments),
             Verb::Drain(arguments) => drain::execute(arguments),
             Verb::Disable(arguments) => disable::execute(arguments),
             Verb::Enable(arguments) => enable::execute(arguments),
             Verb::Weight(arguments) => weight::execute(arguments),
             Verb::Reload(arguments) => reload::execute(arguments),
             Verb::Explain(arguments) => explain::execute(arguments),
+            Verb::Doctor(arguments) => doctor::execute(arguments),
             Verb::Unload(arguments) => unload::execute(arguments),
             Verb::Import(arguments) => import::execute(arguments),
         };
@@ -199,9 +208,12 @@ mod tests {
         command.build();
         let mut helps = vec![command.render_long_help().to_string()];
         for verb in command.get_subcommands_mut() {
-            helps.push(verb.render_long_help().to_string());
+            let help = verb.render_long_help().to_string();
+            let teaches = help.contains("\nExamples:\n") || verb.get_name() == "help";
+            assert!(teaches, "dns-lb {} has no examples", verb.get_name());
+            helps.push(help);
         }
-        assert_eq!(helps.len(), 14, "the root, twelve verbs, help");
+        assert_eq!(helps.len(), 16, "the root, fourteen verbs, help");
         for line in helps.iter().flat_map(|help| help.lines()) {
             assert!(line.chars().count() <= 100, "{line}");
         }

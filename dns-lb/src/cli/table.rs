@@ -13,8 +13,11 @@ use crate::api::{
     status::{Backend, Queries, Service, Status},
 };
 
+/// Columns of the widest line.
+pub(super) const WIDTH: usize = 100;
+
 /// Headings, the widest that each column becomes, and whether it holds numbers, which stand to the
-/// right. With indent and gaps: 100.
+/// right. With indent and gaps: [`WIDTH`].
 const COLUMNS: [(&str, usize, bool); 8] = [
     ("BACKEND", 17, false),
     ("ADMIN", 8, false),
@@ -195,10 +198,15 @@ pub(super) fn is_steered(ending: &str) -> bool {
 
 /// Facts on one line, or on more where they do not fit.
 fn push_wrapped(text: &mut String, heading: &str, facts: &[String]) {
+    push_words(text, heading, &facts.join(", "), WIDTH);
+}
+
+/// Words on one line, or on more where they do not fit so many columns.
+pub(super) fn push_words(text: &mut String, heading: &str, words: &str, columns: usize) {
     let mut line = heading.to_owned();
-    for word in facts.join(", ").split(' ') {
-        let word = fit(word, 98);
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > 100 {
+    for word in words.split(' ') {
+        let word = fit(word, columns.saturating_sub(2));
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > columns {
             text.push_str(&line);
             text.push('\n');
             line = " ".to_owned();

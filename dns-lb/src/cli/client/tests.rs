@@ -34,6 +34,12 @@ fn urls_name_a_host_and_a_port() {
     }
 }
 
+#[test]
+fn names_are_one_part_of_a_path() {
+    assert_eq!(path_segment("dns-1.a_b~"), "dns-1.a_b~");
+    assert_eq!(path_segment("a/../b é\n"), "a%2F..%2Fb%20%C3%A9%0A");
+}
+
 #[tokio::test]
 async fn reads_back_what_the_server_gives() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -6,6 +6,7 @@
 use std::{
     fmt::Write as _,
     io::{self, Write as _},
+    pin::pin,
     time::Duration,
 };
 
@@ -74,17 +75,25 @@ impl Known {
         Some(format!("NO ANSWER, {since}: {}", fit(trouble, 400)))
     }
 
-    /// What a terminal shows.
-    fn page(&self, now: Timestamp, palette: Palette) -> String {
+    /// What a terminal with so many columns shows.
+    fn page(&self, now: Timestamp, palette: Palette, columns: usize) -> String {
+        let mut text = String::new();
+        if let Some(trouble) = self.trouble(now) {
+            let mut lines = String::new();
+            table::push_words(&mut lines, "", &trouble, columns);
+            for line in lines.lines() {
+                text += &palette.paint(Tone::Bad, line);
+                text.push('\n');
+            }
+        }
         let Some((status, at)) = &self.last else {
-            let trouble = self.trouble(now).unwrap_or_default();
-            return palette.paint(Tone::Bad, &trouble) + "\n";
+            return text;
         };
-        let Some(trouble) = self.trouble(now) else {
+        if self.trouble.is_none() {
             return table::render(status, now, palette);
-        };
-        let mut text = palette.paint(Tone::Bad, &trouble);
-        let _ = write!(text, "\nwhat follows is of {at}\n\n");
+        }
+        // Writing to a string cannot fail.
+        let _ = write!(text, "what follows is of {at}\n\n");
         for line in table::render(status, *at, Palette::Plain).lines() {
             text += &palette.paint(Tone::Stale, line);
             text.push('\n');
@@ -95,7 +104,7 @@ impl Known {
 
 async fn in_place(authority: &str, every: Duration) -> anyhow::Result<()> {
     let palette = Palette::of(&io::stdout());
-    let mut ended = std::pin::pin!(terminal::asked_to_end()?);
+    let mut ended = pin!(terminal::asked_to_end()?);
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut known = Known::default();
@@ -104,22 +113,40 @@ async fn in_place(authority: &str, every: Duration) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             () = &mut ended => return Ok(()),
-            event = events.recv() => match event {
-                Some(Ok(Event::Key(key))) if is_enough(key) => return Ok(()),
-                Some(Ok(Event::Resize(..))) => {}
-                Some(Ok(_)) => continue,
-                Some(Err(error)) => return Err(error).context("the terminal has gone away"),
-                None => return Ok(()),
-            },
-            _ = ticks.tick() => tokio::select! {
-                () = &mut ended => return Ok(()),
-                _ = known.ask(authority) => {}
-            },
+            event = events.recv() => {
+                if is_last(event)? {
+                    return Ok(());
+                }
+            }
+            _ = ticks.tick() => {
+                let mut asking = pin!(known.ask(authority));
+                loop {
+                    tokio::select! {
+                        () = &mut ended => return Ok(()),
+                        event = events.recv() => {
+                            if is_last(event)? {
+                                return Ok(());
+                            }
+                        }
+                        _ = &mut asking => break,
+                    }
+                }
+            }
         }
         if known.last.is_some() || known.trouble.is_some() {
-            let size = size::size().context("the terminal has gone away")?;
-            draw(&known.page(Timestamp::now(), palette), size).context("cannot draw")?;
+            let (columns, rows) = size::size().context("the terminal has gone away")?;
+            let page = known.page(Timestamp::now(), palette, columns.into());
+            draw(&page, columns, rows).context("cannot draw")?;
         }
+    }
+}
+
+/// Whether this is what a watch ends with.
+fn is_last(event: Option<io::Result<Event>>) -> anyhow::Result<bool> {
+    match event.transpose().context("the terminal has gone away")? {
+        Some(Event::Key(key)) => Ok(is_enough(key)),
+        Some(_) => Ok(false),
+        None => Ok(true),
     }
 }
 
@@ -135,7 +162,7 @@ fn is_enough(key: KeyEvent) -> bool {
 }
 
 /// Writes over what is there, so that nothing flickers.
-fn draw(text: &str, (columns, rows): (u16, u16)) -> io::Result<()> {
+fn draw(text: &str, columns: u16, rows: u16) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let page = crop(text, columns.into(), rows.into());
     for (row, line) in (0..rows).zip(page.lines()) {
@@ -188,7 +215,7 @@ fn cut(line: &str, columns: usize) -> String {
 
 async fn one_after_another(authority: &str, every: Duration, json: bool) -> anyhow::Result<()> {
     let palette = Palette::of(&io::stdout());
-    let mut ended = std::pin::pin!(terminal::asked_to_end()?);
+    let mut ended = pin!(terminal::asked_to_end()?);
     let mut ticks = interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut known = Known::default();

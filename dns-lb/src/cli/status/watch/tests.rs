@@ -13,11 +13,11 @@ fn what_is_old_is_said_to_be_and_how_old() {
         last: Some((Status::sample(), heard)),
         trouble: None,
     };
-    let live = known.page(now, Palette::Plain);
+    let live = known.page(now, Palette::Plain, 100);
     assert_eq!(live, table::render(&Status::sample(), now, Palette::Plain));
 
     known.trouble = Some("the agent at 192.0.2.1:8053 broke off\u{1b}[2J".to_owned());
-    let gone = known.page(now, Palette::Plain);
+    let gone = known.page(now, Palette::Plain, 100);
     let expected = "\
 NO ANSWER, last heard 12s ago: the agent at 192.0.2.1:8053 broke off[2J
 what follows is of 2026-01-31T12:00:05.000Z
@@ -26,7 +26,7 @@ what follows is of 2026-01-31T12:00:05.000Z
     // Ages too are as they were then.
     let old = table::render(&Status::sample(), heard, Palette::Plain);
     assert_eq!(gone, format!("{expected}{old}"));
-    let coloured = known.page(now, Palette::Colours);
+    let coloured = known.page(now, Palette::Colours, 100);
     for line in coloured.lines().skip(3).filter(|line| !line.is_empty()) {
         assert!(
             line.starts_with("\u{1b}[2m"),
@@ -35,8 +35,12 @@ what follows is of 2026-01-31T12:00:05.000Z
     }
     assert_eq!(anstream::adapter::strip_str(&coloured).to_string(), gone);
 
+    let narrow = known.page(now, Palette::Plain, 40);
+    let expected = "NO ANSWER, last heard 12s ago: the agent\n  at 192.0.2.1:8053 broke off[2J\n";
+    assert!(narrow.starts_with(expected), "{narrow}");
+
     known.last = None;
-    let never = known.page(now, Palette::Plain);
+    let never = known.page(now, Palette::Plain, 100);
     assert!(
         never.starts_with("NO ANSWER, never heard of it: "),
         "{never}"

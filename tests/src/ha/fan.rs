@@ -37,18 +37,20 @@ impl Fan {
     /// # Errors
     /// Something does not come up.
     pub fn start(topology: &Topology, binary: &Path) -> Result<Self> {
-        Self::start_configured(topology, binary, |backends| {
+        Self::start_configured(topology, binary, BALANCER, |backends| {
             agent::configuration(&["eth0"], "hash", backends)
         })
     }
 
-    /// The same with agents that are configured so; `[announce]` is added.
+    /// The same with this file for the balancers' BIRD, and agents that are configured so; `[announce]` is
+    /// added.
     ///
     /// # Errors
     /// As [`Fan::start`].
     pub fn start_configured(
         topology: &Topology,
         binary: &Path,
+        bird: &str,
         configuration: impl FnOnce(&[&Backend]) -> String,
     ) -> Result<Self> {
         let topology = Topology {
@@ -73,7 +75,7 @@ impl Fan {
             ])?;
             let port = balancer_port(number, Segment::First);
             filter_port(&lab.router, &port)?;
-            let daemon = Daemon::Bird(BALANCER.to_owned());
+            let daemon = Daemon::Bird(bird.to_owned());
             let balancer = Balancer::start(node, &port, binary, &configuration, daemon)?;
             balancers.push(balancer);
         }

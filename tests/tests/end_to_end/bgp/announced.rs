@@ -11,7 +11,7 @@ use std::{
 use dns_lb_tests::{
     Process, Software, Topology, agent,
     agent::{CONFIG, PATIENCE},
-    ha::{Fan, printed, wait_for},
+    ha::{Fan, fan::BALANCER, printed, wait_for},
     lab::VIP,
     node::{Node, Stdout},
 };
@@ -92,7 +92,7 @@ fn without_its_quorum_a_service_is_withdrawn_until_it_has_held_it() {
         let text = agent::configuration(&["eth0"], "hash", backends);
         text.replacen("policy =", "quorum = 2\npolicy =", 1)
     };
-    let fan = Fan::start_configured(&small(), binary(), configured).expect("a fan");
+    let fan = Fan::start_configured(&small(), binary(), BALANCER, configured).expect("a fan");
     let server = &fan.lab.backends[0].node;
     let drop = "table inet cut_off {
         chain in {
@@ -113,6 +113,55 @@ fn without_its_quorum_a_service_is_withdrawn_until_it_has_held_it() {
     let back = routes(&[1, 2, 3]);
     let hold = Duration::from_secs(1);
     assert!(back - mended >= hold, "{:?}", back - mended);
+}
+
+/// The file that `docs/high-availability.md` makes of the example, in two pieces.
+fn with_last_resort() -> String {
+    let page = include_str!("../../../../docs/high-availability.md");
+    let from = page.find("protocol static last_resort").expect("the page");
+    let block = page[from..].split("```").next().unwrap_or_default();
+    let filter = block.find("# first in the filter").expect("the page");
+    let (protocol, rule) = block.split_at(filter);
+    let begin = "filter service_addresses {\n";
+    BALANCER.replace(begin, &format!("{protocol}\n{begin}{rule}"))
+}
+
+/// Nobody is ready: the router has what is announced by the longer path. Then it has the better ones again.
+#[test]
+fn with_a_last_resort_queries_still_come_when_nobody_is_ready() {
+    let _hold = Hold::shared();
+    let configured =
+        |backends: &[&dns_lb_tests::Backend]| agent::configuration(&["eth0"], "hash", backends);
+    let fan = Fan::start_configured(&small(), binary(), &with_last_resort(), configured);
+    let mut fan = fan.expect("a fan");
+    let routes = |fan: &Fan, of: &[u8]| {
+        let of: BTreeSet<u8> = of.iter().copied().collect();
+        wait_for("routes", PATIENCE, || Ok(fan.routes()? == of)).expect("BIRD does it")
+    };
+    // One that is not ready gets nothing, since others are.
+    assert!(
+        fan.balancers[1]
+            .agent
+            .terminate()
+            .expect("it ends")
+            .success()
+    );
+    routes(&fan, &[1, 3]);
+    fan.balancers[1].agent.restart().expect("it starts");
+    routes(&fan, &[1, 2, 3]);
+
+    for backend in &mut fan.lab.backends {
+        backend.kill().expect("it runs");
+    }
+    for balancer in &fan.balancers {
+        let told = || Ok(vips(&balancer.node, "lo").is_empty());
+        wait_for("its VIP is taken back", PATIENCE, told).expect("the agent does it");
+    }
+    routes(&fan, &[1, 2, 3]);
+    for backend in &mut fan.lab.backends {
+        backend.start().expect("it starts");
+    }
+    fan.settle(false).expect("as before");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Whole files in, configurations or reports out.
 
+mod reference;
 mod rows;
 
 use std::{collections::BTreeSet, fs, time::Duration};

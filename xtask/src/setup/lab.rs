@@ -13,7 +13,7 @@ pub(super) struct Tool {
     daemon: Option<&'static str>,
 }
 
-pub(super) const TOOLS: [Tool; 16] = [
+pub(super) const TOOLS: [Tool; 17] = [
     daemon("nsd", "nsd", "nsd"),
     daemon("knotd", "knot", "knot"),
     daemon("unbound", "unbound", "unbound"),
@@ -26,6 +26,7 @@ pub(super) const TOOLS: [Tool; 16] = [
     // Commands of the documentation, which a test runs.
     tool("curl", "curl"),
     tool("jq", "jq"),
+    tool("sysctl", "procps"),
     tool("nft", "nftables"),
     tool("tcpdump", "tcpdump"),
     // With promtool.

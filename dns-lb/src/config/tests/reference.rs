@@ -20,7 +20,10 @@ use std::{
     path::Path,
 };
 
-use super::super::{Config, Faults, difference, scalar, written};
+use super::super::{
+    Config, Faults, MAX_BACKENDS, MAX_FILE_SIZE, MAX_QUESTIONS, MAX_SERVICES, MAX_VIPS, difference,
+    scalar, written,
+};
 
 const PAGE: &str = include_str!("../../../../docs/configuration.md");
 
@@ -400,6 +403,26 @@ fn page_says_which_keys_a_reload_does_not_take_up() {
     assert!(
         PAGE.contains("those of the six keys that\nhave a line \"Change\"") && known.len() == 6
     );
+}
+
+#[test]
+fn page_of_limits_has_those_of_the_reader() {
+    let page = include_str!("../../../../docs/limits.md");
+    let thousands = |number: usize| match number / 1_000 {
+        0 => number.to_string(),
+        thousands => format!("{thousands},{:03}", number % 1_000),
+    };
+    for (what, limit) in [
+        ("services", MAX_SERVICES),
+        ("combinations of VIP, port and protocol", MAX_VIPS),
+        ("backends, over all services", MAX_BACKENDS),
+        ("queries of a check", MAX_QUESTIONS),
+    ] {
+        let row = format!("| {what} | {} |", thousands(limit));
+        assert!(page.contains(&row), "docs/limits.md lacks {row}");
+    }
+    assert_eq!(MAX_FILE_SIZE, 4 << 20);
+    assert!(page.contains("| the configuration | 4 MiB |"));
 }
 
 /// The blocks in TOML of all pages. What is not a whole file is completed by what it lacks: an

@@ -17,7 +17,7 @@ const BUILD: &str = "build";
 const FLAGS: [&str; 1] = ["fails"];
 
 /// Words that take one.
-const KEYS: [&str; 5] = ["on", "unrun", "dead", "unlike", "file"];
+const KEYS: [&str; 6] = ["on", "unrun", "dead", "unlike", "file", "daemon"];
 
 /// A fenced block.
 #[derive(Clone, Debug)]
@@ -135,6 +135,9 @@ impl Block {
                  {BUILD}, {places}; or unrun=\"REASON\""
             )
         };
+        if words.contains_key("daemon") {
+            return Ok(Action::Ignore);
+        }
         if let Some(file) = words.get("file") {
             let on = on.filter(|on| *on != BUILD).ok_or_else(asks_place)?;
             return Ok(Action::Write {
@@ -174,9 +177,20 @@ impl Block {
         }
     }
 
+    /// The language that it is in.
+    pub(super) fn language(&self) -> &str {
+        self.info.split(' ').next().unwrap_or_default()
+    }
+
+    /// The value of a word behind the language.
+    pub(super) fn word(&self, word: &str) -> Option<String> {
+        let (_, words) = self.words().ok()?;
+        words.get(word).map(|value| (*value).to_owned())
+    }
+
     /// Its commands, one an item, without comments and the output that is shown.
     pub(super) fn commands(&self) -> Vec<String> {
-        let is_console = self.info.starts_with("console");
+        let is_console = self.language() == "console";
         let lines = self.text.lines().filter_map(|line| match is_console {
             true => line.strip_prefix("$ "),
             false => Some(line),

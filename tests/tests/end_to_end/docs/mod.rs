@@ -21,6 +21,7 @@
 //! | `dead=dns2` | this server's daemon has been killed, and the agent has seen it; else all are up |
 //! | `unlike="REASON"` | the output of this `console` block cannot be compared |
 //! | `file=PATH` | of a block in any language, with `on=`: not run, but written to this file |
+//! | `daemon=NAME` | not run here: what [`daemons`] gives to a DNS daemon |
 //!
 //! The blocks of a page share one lab, [`scene::Scene`], in the order of the page. A line that begins
 //! with `dns-lb run` starts the agent, and goes on when all servers are up. On a page without such a
@@ -31,6 +32,7 @@
 //! for anything: see [`shape`].
 
 mod block;
+mod daemons;
 mod help;
 mod page;
 mod scene;

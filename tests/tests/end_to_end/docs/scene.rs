@@ -114,7 +114,7 @@ impl Scene {
             dead: None,
             _hold: hold,
         };
-        scene.make_server_new();
+        make_bare(&scene.node("server"));
         let nodes: Vec<Node> = super::block::PLACES.map(|place| scene.node(place)).into();
         for node in nodes {
             node.run(|| {
@@ -125,10 +125,9 @@ impl Scene {
             .expect("a place for commands");
         }
         let balancer = scene.lab.balancer.clone();
-        // It may be a link to the machine's own, which is seen read-only.
-        balancer.run(|| drop(fs::remove_file("/etc/keepalived")));
-        let written = balancer.write("/etc/keepalived/keepalived.conf", KEEPALIVED);
-        written.expect("a file of keepalived");
+        scene
+            .write("balancer", "/etc/keepalived/keepalived.conf", KEEPALIVED)
+            .expect("a file of keepalived");
         let written = balancer.write("/etc/dns-lb/hash.key", HASH_KEY);
         written.expect("a hash key");
 
@@ -163,22 +162,6 @@ impl Scene {
         scene
     }
 
-    /// Takes away what the lab has prepared on the host that is to become a server.
-    fn make_server_new(&self) {
-        let server = self.node("server");
-        server
-            .ip(&format!(
-                "addr del {VIP}/32 dev lo\naddr del {VIP_V6}/128 dev lo"
-            ))
-            .expect("the lab gives it the VIPs");
-        server
-            .sysctl(&[
-                "net/ipv4/conf/all/arp_ignore=0",
-                "net/ipv4/conf/all/arp_announce=0",
-            ])
-            .expect("settings");
-    }
-
     fn node(&self, place: &str) -> Node {
         let backend = |number: usize| self.lab.backends[number].node.clone();
         match place {
@@ -196,8 +179,7 @@ impl Scene {
     fn perform(&mut self, block: &Block, action: &Action) -> Result<(), String> {
         match action {
             Action::Write { on, file } => {
-                let written = self.node(on).write(file, &block.text);
-                written.map_err(|error| format!("{error:#}"))?;
+                self.write(on, file, &block.text)?;
                 if file == CONFIG && self.agent.is_none() {
                     self.start_agent("dns-lb run")?;
                 }
@@ -206,6 +188,12 @@ impl Scene {
             Action::Run(run) => self.run(run),
             Action::Ignore | Action::Leave(_) | Action::LookUp => Ok(()),
         }
+    }
+
+    fn write(&self, on: &str, file: &str, text: &str) -> Result<(), String> {
+        let node = self.node(on);
+        let written = own_folder(&node, file).and_then(|()| node.write(file, text));
+        written.map_err(|error| format!("{error:#}"))
     }
 
     fn run(&mut self, run: &Run) -> Result<(), String> {
@@ -287,6 +275,41 @@ impl Scene {
     }
 }
 
+/// Takes away what the lab has prepared on a server's host.
+pub(super) fn make_bare(server: &Node) {
+    // Of what is not there, nothing has to be taken away.
+    for address in [
+        format!("{VIP}/32"),
+        format!("{VIP_V6}/128"),
+        "2001:db8::53/128".to_owned(),
+    ] {
+        let _ = server.ip(&format!("addr del {address} dev lo"));
+    }
+    let settings = &[
+        "net/ipv4/conf/all/arp_ignore=0",
+        "net/ipv4/conf/all/arp_announce=0",
+    ];
+    server.sysctl(settings).expect("settings");
+}
+
+/// Gives a host a folder of its own for a file below `/etc`, with what the machine has in it: the
+/// machine's own is seen read-only.
+pub(super) fn own_folder(node: &Node, file: &str) -> anyhow::Result<()> {
+    let Some(name) = file
+        .strip_prefix("/etc/")
+        .and_then(|rest| rest.split('/').next())
+    else {
+        return Ok(());
+    };
+    let mut command = process::program("bash");
+    let script = "if [ -L \"$1\" ]; then rm \"$1\"; cp -a \"$2\" \"$1\"; fi";
+    let folders = [format!("/etc/{name}"), format!("/run/machine-etc/{name}")];
+    command.args(["-euc", script, "own-folder"]).args(folders);
+    let output = node.output(command)?;
+    anyhow::ensure!(output.status.success(), "{output:?}");
+    Ok(())
+}
+
 /// Looks all commands of a block up.
 fn all(block: &Block, look_up: impl Fn(&str) -> Result<(), String>) -> Result<(), String> {
     block
@@ -326,7 +349,14 @@ fn succeed(node: &Node, script: &str, fails: bool) -> Result<String, String> {
         String::from_utf8_lossy(&stdout),
         String::from_utf8_lossy(&stderr),
     );
-    match status.success() != fails {
+    // dig is content with any answer; who reads the page is not.
+    let mut answers = stdout
+        .lines()
+        .filter_map(|line| line.split_once(", status: "));
+    let refused =
+        answers.any(|(_, code)| !code.starts_with("NOERROR") && !code.starts_with("NXDOMAIN"));
+    let succeeds = status.success() && !refused;
+    match succeeds != fails {
         true => Ok(stdout.into_owned()),
         false => Err(format!("{status}\n{stdout}{stderr}")),
     }

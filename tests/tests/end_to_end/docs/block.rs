@@ -17,7 +17,7 @@ const BUILD: &str = "build";
 const FLAGS: [&str; 1] = ["fails"];
 
 /// Words that take one.
-const KEYS: [&str; 6] = ["on", "unrun", "dead", "unlike", "file", "daemon"];
+const KEYS: [&str; 7] = ["on", "unrun", "dead", "before", "unlike", "file", "daemon"];
 
 /// A fenced block.
 #[derive(Clone, Debug)]
@@ -49,6 +49,8 @@ pub(super) struct Run {
     pub(super) fails: bool,
     /// The server that is dead meanwhile.
     pub(super) dead: Option<String>,
+    /// What is run first, unseen.
+    pub(super) before: Option<String>,
     pub(super) compared: bool,
     pub(super) steps: Vec<Step>,
 }
@@ -166,6 +168,7 @@ impl Block {
                 on: on.to_owned(),
                 fails: words.contains_key("fails"),
                 dead: words.get("dead").map(|dead| (*dead).to_owned()),
+                before: words.get("before").map(|before| (*before).to_owned()),
                 compared: is_console && !words.contains_key("unlike"),
                 steps: match is_console {
                     true => console_steps(&self.text)?,

@@ -19,6 +19,7 @@
 //! | `unrun="REASON"` | not run, for one of [`block::REASONS`]; commands of dns-lb are looked up in its help |
 //! | `fails` | the block has to fail |
 //! | `dead=dns2` | this server's daemon has been killed, and the agent has seen it; else all are up |
+//! | `before="COMMAND"` | this command is run first: it makes what the block is the remedy for |
 //! | `unlike="REASON"` | the output of this `console` block cannot be compared |
 //! | `file=PATH` | of a block in any language, with `on=`: not run, but written to this file |
 //! | `daemon=NAME` | not run here: what [`daemons`] gives to a DNS daemon |

@@ -199,6 +199,9 @@ impl Scene {
     fn run(&mut self, run: &Run) -> Result<(), String> {
         self.let_die(run.dead.as_deref())?;
         let node = self.node(&run.on);
+        if let Some(before) = &run.before {
+            succeed(&node, before, false)?;
+        }
         for step in &run.steps {
             if step.is_agent() {
                 self.start_agent(&step.script)?;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 /// Why a block may be left out, exactly: whoever finds another reason adds it here.
-pub(super) const REASONS: [&str; 1] = ["needs systemd as PID 1"];
+pub(super) const REASONS: [&str; 2] = ["needs systemd as PID 1", "does not end by itself"];
 
 /// Where commands are run.
 pub(super) const PLACES: [&str; 7] = [

@@ -60,7 +60,9 @@ fn has_options(words: &[&str], help: &mut Command) -> Result<(), String> {
         return Err(String::from_utf8_lossy(&stderr).into_owned());
     }
     let text = String::from_utf8_lossy(&stdout).into_owned();
-    let options = words.iter().take_while(|word| **word != "--");
+    let options = words
+        .iter()
+        .take_while(|word| !["--", "|", ">"].contains(word));
     for option in options.filter(|word| word.starts_with("--")) {
         let name = option.split('=').next().unwrap_or(option);
         let is_word =

@@ -1,5 +1,6 @@
 //! Whole files in, configurations or reports out.
 
+mod pages;
 mod reference;
 mod rows;
 

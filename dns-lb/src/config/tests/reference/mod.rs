@@ -14,43 +14,17 @@
 //! `- Required` stands for a default where there is none. `- Change: …` stands where a reload does not
 //! take the key up. Behind a default may be words, after a comma; `none` may be explained after a colon.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::Path,
-};
+mod document;
 
-use super::super::{
-    Config, Faults, MAX_BACKENDS, MAX_FILE_SIZE, MAX_QUESTIONS, MAX_SERVICES, MAX_VIPS, difference,
-    scalar, written,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-const PAGE: &str = include_str!("../../../../docs/configuration.md");
+use self::document::{QUERIES, TABLES, beside, document, parts, with, without};
+use super::super::{Config, Faults, difference, scalar, written};
 
-/// The tables, as faults name them without their numbers, and how they begin in a file.
-const TABLES: [(&str, &str); 6] = [
-    ("", ""),
-    ("api", "[api]"),
-    ("service", "[[service]]"),
-    ("service.health", "[service.health]"),
-    ("service.health.queries", "[[service.health.queries]]"),
-    ("service.backend", "[[service.backend]]"),
-];
-
-/// The table of queries, whose rules have their entries with those of the check.
-const QUERIES: &str = "service.health.queries";
+const PAGE: &str = include_str!("../../../../../docs/configuration.md");
 
 /// Of no use for any key.
 const DATE: &str = "1979-05-27";
-
-/// What stands in a file for each key that has to be there.
-const NEEDED: [&str; 5] = [
-    "interfaces = [\"eth0\"]",
-    "service.name = \"s\"",
-    "service.vips = [\"192.0.2.1\"]",
-    "service.backend.name = \"b\"",
-    "service.backend.address = \"192.0.2.2\"",
-];
 
 /// An entry of the page.
 #[derive(Debug, Default)]
@@ -98,81 +72,6 @@ fn entries() -> BTreeMap<String, Entry> {
         }
     }
     entries
-}
-
-/// Table and name of a key.
-fn parts(key: &str) -> (&str, &str) {
-    key.rsplit_once('.').unwrap_or(("", key))
-}
-
-/// The key of a setting.
-fn key_of(setting: &str) -> String {
-    setting.split(" = ").next().unwrap().to_owned()
-}
-
-/// A file that lacks a key that has to be there.
-fn without(key: &str) -> String {
-    let mut settings: Vec<&str> = NEEDED.to_vec();
-    settings.retain(|setting| key_of(setting) != key);
-    // A query that has something, but nothing to ask.
-    settings.extend((parts(key).0 == QUERIES).then_some("service.health.queries.min_answers = 1"));
-    arranged(&settings)
-}
-
-/// A file with these settings, each with the path of its key, besides what has to be there.
-fn document(settings: &[&str]) -> String {
-    let set: BTreeSet<String> = settings.iter().map(|setting| key_of(setting)).collect();
-    let needed = NEEDED
-        .iter()
-        .filter(|needed| !set.contains(&key_of(needed)));
-    let all: Vec<&str> = needed.chain(settings).copied().collect();
-    arranged(&all)
-}
-
-/// A file with these settings, by tables.
-fn arranged(settings: &[&str]) -> String {
-    let mut text = String::new();
-    for (table, head) in TABLES {
-        let lines = settings.iter().filter_map(|setting| {
-            let (key, value) = setting.split_once(" = ").unwrap();
-            let (its_table, name) = parts(key);
-            (its_table == table).then(|| format!("{name} = {value}\n"))
-        });
-        let lines: String = lines.collect();
-        if !lines.is_empty() {
-            text += &format!("{head}\n{lines}");
-        }
-    }
-    text
-}
-
-/// What else a file must say for a key to be of use in it, or for all of its range to be allowed.
-fn beside(key: &str) -> &'static [&'static str] {
-    match key {
-        "service.max_load" => &["service.policy = \"qname\""],
-        "service.health.max_serial_lag" => &["service.health.query = \"example.net. SOA\""],
-        "service.health.fast_interval" => &["service.health.interval = \"1h\""],
-        "service.health.edns_size" => &["service.health.path = \"real\""],
-        _ => &[],
-    }
-}
-
-/// A file in which a key has this value.
-fn with(key: &str, value: &str) -> String {
-    let setting = format!("{key} = {value}");
-    let mut settings = beside(key).to_vec();
-    settings.push(&setting);
-    let text = document(&settings);
-    match key {
-        // As many as there may be, so that all of the range is allowed.
-        "service.health.queries_to_pass" => {
-            let query = format!("[[{QUERIES}]]\nquery = \". NS\"\n");
-            let backends = text.find("[[service.backend]]").unwrap();
-            let (before, after) = text.split_at(backends);
-            format!("{before}{}{after}", query.repeat(8))
-        }
-        _ => text,
-    }
 }
 
 /// A fault's key without the numbers of services and backends.
@@ -400,75 +299,4 @@ fn page_says_which_keys_a_reload_does_not_take_up() {
     assert!(
         PAGE.contains("those of the six keys that\nhave a line \"Change\"") && known.len() == 6
     );
-}
-
-#[test]
-fn page_of_limits_has_those_of_the_reader() {
-    let page = include_str!("../../../../docs/limits.md");
-    let thousands = |number: usize| match number / 1_000 {
-        0 => number.to_string(),
-        thousands => format!("{thousands},{:03}", number % 1_000),
-    };
-    for (what, limit) in [
-        ("services", MAX_SERVICES),
-        ("combinations of VIP, port and protocol", MAX_VIPS),
-        ("backends, over all services", MAX_BACKENDS),
-        ("queries of a check", MAX_QUESTIONS),
-    ] {
-        let row = format!("| {what} | {} |", thousands(limit));
-        assert!(page.contains(&row), "docs/limits.md lacks {row}");
-    }
-    assert_eq!(MAX_FILE_SIZE, 4 << 20);
-    assert!(page.contains("| the configuration | 4 MiB |"));
-}
-
-/// The blocks in TOML of all pages. What is not a whole file is completed by what it lacks: an
-/// interface, a service's name and VIP, a server.
-#[test]
-fn every_configuration_in_the_pages_is_one() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let docs = fs::read_dir(root.join("docs")).unwrap();
-    let pages = docs.map(|entry| entry.unwrap().path());
-    let pages = pages.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
-    let mut blocks = 0;
-    for page in pages.chain([root.join("README.md")]) {
-        let text = fs::read_to_string(&page).unwrap();
-        for block in text.split("\n```toml").skip(1) {
-            let (_, block) = block.split_once('\n').unwrap();
-            let (block, _) = block.split_once("\n```").unwrap();
-            let whole = completed(block);
-            if let Some(faults) = faults(&whole) {
-                panic!("{}:\n{whole}\n{faults}", page.display());
-            }
-            blocks += 1;
-        }
-    }
-    assert!(blocks > 8, "only {blocks} blocks were found");
-}
-
-/// A configuration with these lines in it.
-fn completed(block: &str) -> String {
-    let has = |start: &str| block.lines().any(|line| line.starts_with(start));
-    let mut text = String::new();
-    if !has("interfaces = ") {
-        text += "interfaces = [\"eth0\"]\n";
-    }
-    let service = "[[service]]\nname = \"s\"\nvips = [\"192.0.2.1\"]\n";
-    let mut service_is_there = has("[[service]]");
-    for line in block.lines() {
-        let below_service = line.starts_with("[service.") || line.starts_with("[[service.");
-        if below_service && !service_is_there {
-            text += service;
-            service_is_there = true;
-        }
-        text += line;
-        text += "\n";
-    }
-    if !service_is_there {
-        text += service;
-    }
-    if !has("[[service.backend]]") {
-        text += "[[service.backend]]\nname = \"b\"\naddress = \"192.0.2.2\"\n";
-    }
-    text
 }

@@ -4,6 +4,7 @@ mod bgp;
 mod control;
 mod death;
 mod deaths;
+mod docs;
 mod doctor;
 mod explain;
 mod farm;

@@ -13,10 +13,12 @@ pub(super) struct Tool {
     daemon: Option<&'static str>,
 }
 
-pub(super) const TOOLS: [Tool; 14] = [
+pub(super) const TOOLS: [Tool; 19] = [
     daemon("nsd", "nsd", "nsd"),
     daemon("knotd", "knot", "knot"),
     daemon("unbound", "unbound", "unbound"),
+    daemon("named", "bind9", "named"),
+    daemon("pdns_recursor", "pdns-recursor", "pdns-recursor"),
     // They move and announce VIPs where there is more than one balancer.
     daemon("keepalived", "keepalived", "keepalived"),
     daemon("bird", "bird2", "bird"),
@@ -24,6 +26,10 @@ pub(super) const TOOLS: [Tool; 14] = [
     tool("bpftool", "bpftool"),
     tool("ethtool", "ethtool"),
     tool("ip", "iproute2"),
+    // Commands of the documentation, which a test runs.
+    tool("curl", "curl"),
+    tool("jq", "jq"),
+    tool("sysctl", "procps"),
     tool("nft", "nftables"),
     tool("tcpdump", "tcpdump"),
     // With promtool.

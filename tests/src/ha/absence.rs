@@ -6,9 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 
-use super::{Fan, Takeover, fan::BALANCERS, wait_for};
+use super::{
+    Fan, Takeover,
+    fan::{BALANCERS, routes},
+    wait_for,
+};
 use crate::{
     agent::PATIENCE,
     lab::VIP,
@@ -57,6 +61,14 @@ pub fn absence(fan: &mut Fan, absence: Absence, rate: u32) -> Result<Takeover> {
     let router = fan.lab.router.clone();
     let load = Load::start(&fan.lab.clients[0].node, VIP, rate, Ports::Fresh)?;
     thread::sleep(CALM);
+    // Beside what follows, since a balancer that is stopped takes its time.
+    let watched = router.clone();
+    let noticed = thread::spawn(move || {
+        let others: BTreeSet<u8> = (1..BALANCERS).collect();
+        wait_for("no route to it", PATIENCE, || {
+            Ok(routes(&watched)? == others)
+        })
+    });
     let last = usize::from(BALANCERS) - 1;
     let balancer = &mut fan.balancers[last];
     let mut gone = Instant::now();
@@ -65,8 +77,8 @@ pub fn absence(fan: &mut Fan, absence: Absence, rate: u32) -> Result<Takeover> {
         Absence::Bird => balancer.kill_daemon()?,
         Absence::Stopped => ensure!(balancer.agent.terminate()?.success(), "it fails"),
     }
-    let others: BTreeSet<u8> = (1..BALANCERS).collect();
-    let noticed = wait_for("no route to it", PATIENCE, || Ok(fan.routes()? == others))?;
+    let noticed = noticed.join();
+    let noticed = noticed.map_err(|_| anyhow!("the thread that watches routes panicked"))??;
     thread::sleep(ANSWER_LIMIT);
 
     let returning = Instant::now();

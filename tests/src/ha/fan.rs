@@ -10,6 +10,7 @@ use crate::{
     backend::Backend,
     lab::{Lab, Segment, Topology, VIP, VIP_V6},
     network::balancer_port,
+    node::Node,
     process::Process,
 };
 
@@ -113,8 +114,7 @@ impl Fan {
     /// # Errors
     /// `ip` fails.
     pub fn routes(&self) -> Result<BTreeSet<u8>> {
-        let text = printed(&self.lab.router, "ip", &["route", "show", &VIP.to_string()])?;
-        Ok(gateways(&text, "192.168.0."))
+        routes(&self.lab.router)
     }
 
     /// The same of the VIP of IPv6.
@@ -126,6 +126,12 @@ impl Fan {
         let text = printed(&self.lab.router, "ip", &["-6", "route", "show", &vip])?;
         Ok(gateways(&text, "2001:db8::"))
     }
+}
+
+/// See [`Fan::routes`].
+pub(super) fn routes(router: &Node) -> Result<BTreeSet<u8>> {
+    let text = printed(router, "ip", &["route", "show", &VIP.to_string()])?;
+    Ok(gateways(&text, "192.168.0."))
 }
 
 /// The last parts of all addresses that follow `via` and begin so.

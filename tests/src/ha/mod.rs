@@ -32,6 +32,9 @@ use crate::{
 /// The key of all balancers: with different ones, they would send a flow to different servers.
 const HASH_KEY: &str = "0123456789abcdef0123456789abcdef";
 
+/// How long a daemon may take to end when asked to.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+
 /// A daemon that decides who gets the packets, with its configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Daemon {
@@ -110,6 +113,15 @@ impl Balancer {
         Ok(())
     }
 
+    /// Asks the daemon to end (SIGTERM), and waits.
+    ///
+    /// # Errors
+    /// It does not run, or does not end within 5 s.
+    pub fn stop_daemon(&mut self) -> Result<()> {
+        let process = self.process.take().context("no daemon runs")?;
+        process.terminate(STOP_LIMIT).map(drop)
+    }
+
     /// Kills the daemon (SIGKILL), which can undo nothing of what it did.
     ///
     /// # Errors
@@ -129,15 +141,7 @@ impl Balancer {
     /// # Errors
     /// `ip` fails.
     pub fn has_vip(&self, interface: &str) -> Result<bool> {
-        let mut command = process::program("ip");
-        command.args(["-oneline", "address", "show", "dev", interface]);
-        let output = self.node.output(command)?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let (has_v4, has_v6) = (
-            text.contains(&format!(" {VIP}/32 ")),
-            text.contains(&format!(" {VIP_V6}/128 ")),
-        );
-        Ok(has_v4 && (has_v6 || !text.contains("inet6")))
+        has_vip(&self.node, interface)
     }
 
     /// Takes its power away: nothing comes out of its link from one moment to the next.
@@ -203,6 +207,18 @@ impl Balancer {
         let output = self.agent.run(&["ready", "--quiet"])?;
         Ok((output.status.success(), asked.elapsed()))
     }
+}
+
+/// See [`Balancer::has_vip`].
+fn has_vip(node: &Node, interface: &str) -> Result<bool> {
+    let text = printed(
+        node,
+        "ip",
+        &["-oneline", "address", "show", "dev", interface],
+    )?;
+    let has_v4 = text.contains(&format!(" {VIP}/32 "));
+    let has_v6 = text.contains(&format!(" {VIP_V6}/128 "));
+    Ok(has_v4 && (has_v6 || !text.contains("inet6")))
 }
 
 /// Has the router's bridge send a balancer only frames for addresses that it has been heard from, and to

@@ -5,9 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 
-use super::{Pair, pair::FAIL_BACK, wait_for};
+use super::{Pair, has_vip, pair::FAIL_BACK, wait_for};
 use crate::{
     agent::PATIENCE,
     lab::VIP,
@@ -29,6 +29,8 @@ const CUT_OFF: &str = "inet cut_off";
 pub enum Fault {
     /// Its power is gone.
     Power,
+    /// keepalived is stopped (SIGTERM), as before a reboot: no fault at all.
+    Stopped,
     /// keepalived has been killed (SIGKILL), and has left the VIP where it was.
     Keepalived,
     /// The agent has been killed (SIGKILL), and does not come back.
@@ -41,8 +43,9 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Power,
+        Self::Stopped,
         Self::Keepalived,
         Self::Agent,
         Self::Detached,
@@ -54,6 +57,11 @@ impl Fault {
         let active = &mut balancers[0];
         match self {
             Self::Power => return active.cut_power(&lab.router),
+            Self::Stopped => {
+                let stopping = Instant::now();
+                active.stop_daemon()?;
+                return Ok(stopping);
+            }
             Self::Keepalived => active.kill_daemon()?,
             Self::Agent => active.agent.kill()?,
             Self::Detached => active.detach_by_hand()?,
@@ -79,7 +87,7 @@ impl Fault {
         let active = &mut balancers[0];
         match self {
             Self::Power => active.restore_power(&lab.router),
-            Self::Keepalived => active.start_daemon(),
+            Self::Stopped | Self::Keepalived => active.start_daemon(),
             Self::Agent => active.agent.restart(),
             Self::Detached => {
                 active.agent.terminate()?;
@@ -98,6 +106,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Power => "power gone",
+            Self::Stopped => "keepalived stopped",
             Self::Keepalived => "keepalived killed",
             Self::Agent => "agent killed",
             Self::Detached => "program detached",
@@ -133,11 +142,18 @@ pub fn takeover(pair: &mut Pair, fault: Fault, rate: u32) -> Result<Takeover> {
     let client = pair.lab.clients[0].node.clone();
     let load = Load::start(&client, VIP, rate, Ports::Fresh)?;
     thread::sleep(CALM);
+    // Beside what follows: a daemon that is stopped takes its time.
+    let other = pair.balancers[1].node.clone();
+    let moved = thread::spawn(move || {
+        wait_for("the other has the VIP", PATIENCE, || {
+            has_vip(&other, "eth0")
+        })
+    });
     let struck = fault.strike(pair)?;
-    let moved = wait_for("the other has the VIP", PATIENCE, || {
-        pair.balancers[1].has_vip("eth0")
-    })
-    .with_context(|| pair.logs())?;
+    let moved = moved.join();
+    let moved = moved
+        .map_err(|_| anyhow!("the thread that watches the VIP panicked"))?
+        .with_context(|| pair.logs())?;
     thread::sleep(ANSWER_LIMIT);
     let tally = load.tally(moved + ANSWER_LIMIT / 2);
     ensure!(tally.answered > 0, "{fault}: nobody answers: {tally:?}");

@@ -69,6 +69,11 @@ fn when_the_power_is_gone() {
     goes_over(Fault::Power, false);
 }
 
+#[test]
+fn when_keepalived_is_stopped() {
+    goes_over(Fault::Stopped, true);
+}
+
 /// The address stays where it was, too: who asks for it gets either answer, and both steer.
 #[test]
 fn when_keepalived_is_killed() {

@@ -1,4 +1,4 @@
-//! The HTTP server, for reading only: `/status`, `/metrics`, `/livez` and `/readyz`.
+//! The HTTP server, for reading only: the page at `/`, `/status`, `/metrics`, `/livez` and `/readyz`.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -18,6 +18,7 @@ use tokio::{
 use super::{
     connections::{self, Limits},
     metrics::{self, MetricsError},
+    page,
     readiness::Unready,
     status::Status,
 };
@@ -105,10 +106,11 @@ fn router(source: StatusSource) -> Router {
         .route("/metrics", get(metrics))
         .route("/livez", get(async || (NO_STORE, "ok\n")))
         .route("/readyz", get(readyz))
+        .merge(page::routes())
         .fallback(async || {
             (
                 StatusCode::NOT_FOUND,
-                "not found: there are /status, /metrics, /livez and /readyz\n",
+                "not found: there are /, /status, /metrics, /livez and /readyz\n",
             )
         })
         .method_not_allowed_fallback(async || {

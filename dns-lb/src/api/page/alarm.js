@@ -104,9 +104,9 @@ export class Alarm {
       mark(item.who, "href", "#backends-title");
       put(item.who, `${backend.service}/${backend.name}`);
     }
-    const isOut = problem.level === "note";
-    const since = backend && !isOut ? `for ${age(now - backend.since)}` : "";
-    put(item.what, [problem.text, since].filter(Boolean).join(" "));
+    const isDown = backend && problem.level === "bad";
+    const what = isDown ? `${problem.text} for ${age(now - backend.since)}` : problem.text;
+    put(item.what, problem.detail ? `${what}:` : what);
     put(item.detail, problem.detail);
   }
 

@@ -9,6 +9,8 @@ import { drawLine, line, Series } from "./series.js";
 
 /** Panels that are open at once: each asks the agent once a second. */
 const OPEN = 4;
+/** Rows at first. */
+const SHOWN = 100;
 /** A probe that is older is not news. */
 const OLD_PROBE = 10_000;
 const COLUMNS = 9;
@@ -22,13 +24,14 @@ export class Backends {
   #filter = filterOf("");
   #open = new Map();
   #model = null;
-  /** Lines are drawn where somebody can see them. */
+  #isWhole = false;
+  /** What changes all the time is written where somebody sees it, and when a row comes into sight. */
   #seen = new IntersectionObserver((entries) => {
     for (const entry of entries) {
       const row = this.#views.get(entry.target.key);
       if (!row) continue;
       row.isSeen = entry.isIntersecting;
-      if (row.isSeen && row.highest !== undefined) drawLine(row.line, row.series, row.highest);
+      if (row.isSeen) fillNumbers(row, this.#model.now);
     }
   }, { rootMargin: "200px" });
 
@@ -41,6 +44,10 @@ export class Backends {
       });
     }
     element("filter").addEventListener("input", () => this.#filterBy(element("filter").value));
+    element("more-backends").addEventListener("click", () => {
+      this.#isWhole = true;
+      this.#arrange(true);
+    });
   }
 
   show(model, at) {
@@ -57,7 +64,7 @@ export class Backends {
       // One scale for a service's backends: so one sees who has less than the others.
       row.highest = highest.get(backend.service);
       fillRow(row, backend, model.now);
-      if (row.isSeen) drawLine(row.line, row.series, row.highest);
+      if (row.isSeen) fillNumbers(row, model.now);
     });
     for (const key of [...this.#open.keys()]) {
       if (this.#views.get(key)) this.#open.get(key).show(this.#views.get(key), model);
@@ -92,6 +99,7 @@ export class Backends {
     if (!row) return;
     if (!this.#filter(row.backend)) this.filter("");
     if (!this.#open.has(key)) this.#toggle(row);
+    this.#arrange(true);
     row.toggle.scrollIntoView({ block: "center" });
     row.toggle.focus({ preventScroll: true });
   }
@@ -117,26 +125,23 @@ export class Backends {
   /** Puts the rows in order. A row does not move under somebody's hand, unless that is what was asked. */
   #arrange(isAsked) {
     const body = element("backends");
-    const isBusy = body.matches(":hover") || body.contains(document.activeElement);
-    const listed = this.#order.of(this.#model.backends);
-    let shown = 0;
-    const wanted = [];
-    for (const backend of listed) {
-      const row = this.#views.get(backend.key);
-      const isShown = this.#filter(backend);
-      shown += isShown;
-      show(row.element, isShown);
-      wanted.push(row.element);
-      const detail = this.#open.get(backend.key);
-      if (detail) {
-        show(detail.element, isShown);
-        wanted.push(detail.element);
-      }
+    const all = this.#model.backends;
+    const found = this.#order.of(all.filter(this.#filter));
+    const shown = this.#isWhole ? found : found.slice(0, SHOWN);
+    // One that somebody has opened stays.
+    for (const backend of found.slice(shown.length)) if (this.#open.has(backend.key)) shown.push(backend);
+    const wanted = new Set();
+    for (const { key } of shown) {
+      wanted.add(this.#views.get(key).element);
+      if (this.#open.has(key)) wanted.add(this.#open.get(key).element);
     }
-    if (isAsked || !isBusy || body.children.length !== wanted.length) arrange(body, wanted);
-    const all = this.#model.backends.length;
-    put(element("shown"), shown === all ? `${count(all)}` : `${count(shown)} of ${count(all)}`);
-    show(element("nothing"), shown === 0 && all > 0);
+    const isBusy = body.matches(":hover") || body.contains(document.activeElement);
+    const isSame = body.children.length === wanted.size && [...body.children].every((row) => wanted.has(row));
+    if (isAsked || !isBusy || !isSame) arrange(body, wanted);
+    put(element("shown"), shown.length === all.length ? count(all.length) : `${count(shown.length)} of ${count(all.length)}`);
+    show(element("nothing"), found.length === 0 && all.length > 0);
+    show(element("more-backends"), shown.length < found.length);
+    put(element("more-backends"), `Show all ${count(found.length)}`);
   }
 
   #toggle(row) {
@@ -175,16 +180,16 @@ export class Backends {
     row.why = make("span", { class: "why" });
     row.bar = make("span", { class: "bar", "aria-hidden": "true" }, make("span"));
     row.share = make("span", { class: "value" });
-    row.rate = make("span", { class: "value" });
-    row.probe = cell("number", "Last probe");
+    row.rate = cell("number rate", "Packets/s");
+    row.probe = cell("number probe", "Last probe");
     row.weight = cell("number weight", "Weight");
-    row.since = cell("number", "Since");
+    row.since = cell("number since", "Since");
     row.address = cell("mono address", "Address");
     row.element = make("tr", { role: "row" },
       make("th", { role: "rowheader", scope: "row", class: "name" }, row.toggle),
       cell("state", "State", make("span", { class: "badge" }, row.sign, row.state), " ", row.why),
       cell("number share", "Share", row.bar, row.share),
-      cell("number", "Packets/s", row.rate),
+      row.rate,
       cell("drawn", "Last minute", row.line.element),
       row.probe, row.weight, row.since, row.address);
     row.element.key = backend.key;
@@ -206,13 +211,19 @@ function fillRow(row, backend, now) {
   put(row.share, percent(backend.share));
   if (row.barShare !== backend.share) row.bar.firstElementChild.style.width = `${100 * backend.share}%`;
   row.barShare = backend.share;
-  put(row.rate, rate(backend.rate));
-  put(row.probe, probeOf(backend.last_probe, now));
   put(row.weight, count(backend.weight));
-  put(row.since, age(now - backend.since));
   if (row.sinceTime !== backend.since) mark(row.since, "title", clock(backend.since, now));
   row.sinceTime = backend.since;
   put(row.address, backend.address);
+}
+
+/** What is another each second. */
+function fillNumbers(row, now) {
+  const { backend } = row;
+  put(row.rate, rate(backend.rate));
+  put(row.probe, probeOf(backend.last_probe, now));
+  put(row.since, age(now - backend.since));
+  drawLine(row.line, row.series, row.highest);
 }
 
 function probeOf(probe, now) {

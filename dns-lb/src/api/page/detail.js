@@ -29,12 +29,13 @@ export class Detail {
       make("thead", {}, make("tr", {}, ...names.map((name) => make("th", { scope: "col" }, name))));
     const probes = make("table", {}, make("caption", {}, "The newest probes"),
       head("Ended", "Outcome", "Took"), this.written);
+    probes.querySelector("th:last-child").className = "number";
     const part = (title, ...children) => make("div", {}, make("h3", {}, title), ...children);
     const panel = make("div", { class: "panel", id, role: "group", "aria-label": `${backend.service}/${backend.name}` },
-      part("Packets a second, last minute", this.highest, this.line.element),
+      part("Packets a second, last minute", this.highest, this.line.element,
+        make("h3", {}, "Its transitions"), this.changes),
       part("Probes, oldest first", this.bars, this.noProbes, probes),
-      part("What is known", this.facts),
-      part("Its transitions", this.changes));
+      part("What is known", this.facts));
     const cell = make("td", { role: "cell", colspan: columns }, panel);
     this.element = make("tr", { role: "row", class: "detail" }, cell);
   }
@@ -52,7 +53,7 @@ export class Detail {
     facts(this.facts, factsOf(backend, model.now));
     const changes = model.transitions.filter((transition) => transition.key === backend.key);
     const { up, down } = backend.transitions;
-    const lines = [`${count(up)} times up and ${count(down)} times down since the agent started`];
+    const lines = [`Since the agent started: ${count(up)} × up, ${count(down)} × down`];
     for (const change of changes.slice(0, WRITTEN)) lines.push(changeOf(change, model.now));
     while (this.changes.children.length > lines.length) this.changes.lastElementChild.remove();
     while (this.changes.children.length < lines.length) this.changes.append(make("li"));

@@ -77,8 +77,7 @@ function reasons(backend, now) {
   if (backend.frozen) why.push(`the verdict stays, nothing can be found out: ${backend.frozen}`);
   if (backend.set_by) {
     const { by, at, reason } = backend.set_by;
-    const ago = age(now - Date.parse(at));
-    why.push(reason ? `“${reason}”, ${by}, ${ago} ago` : `${by}, ${ago} ago`);
+    why.push(`${reason ? `“${reason}”` : `by ${by}`}, ${age(now - Date.parse(at))} ago`);
   }
   if (backend.weight !== backend.configured_weight) {
     why.push(`weight ${backend.weight} instead of ${backend.configured_weight}`);
@@ -119,7 +118,8 @@ function judge({ document, services, backends }) {
   if (down.length > 0) headline.push(`${count(down.length)} of ${backendsOf(backends.length)} down`);
   if (doubtful.length > 0) headline.push(`${count(doubtful.length)} in doubt`);
   if (headline.length === 0) {
-    headline.push(enabled === 1 ? "The one backend in use is up" : `All ${backendsOf(enabled)} in use are up`);
+    const inUse = out.length > 0 ? " in use" : "";
+    headline.push(enabled === 1 ? `The one backend${inUse} is up` : `All ${backendsOf(enabled)}${inUse} are up`);
   }
   if (out.length > 0) headline.push(`${count(out.length)} taken out by hand`);
   return { problems, level, headline: headline.join(", "), down: down.length };

@@ -4,18 +4,38 @@ import { arrange, make, mark, put, show, sign, Views } from "./dom.js";
 import { count, octets, rate } from "./format.js";
 import { drawLine, line, Series } from "./series.js";
 
+/** Rows at first, those in trouble before the others if there are more. */
+const SHOWN = 10;
+
+const element = (id) => document.getElementById(id);
+
 export class Services {
   #views;
+  #isWhole = false;
 
   /** `choose` is called with the name of a service whose backends somebody wants to see. */
   constructor(choose) {
     this.#views = new Views(() => makeRow(choose));
+    element("more-services").addEventListener("click", () => {
+      this.#isWhole = true;
+      this.#arrange();
+    });
   }
 
   show(model, at) {
     const rows = this.#views.of(model.services, (service) => service.key);
     rows.forEach((row, index) => fillRow(row, model.services[index], at));
-    arrange(document.getElementById("services"), rows.map((row) => row.element));
+    this.#arrange();
+  }
+
+  #arrange() {
+    const all = this.#views.all;
+    const isWhole = this.#isWhole || all.length <= SHOWN;
+    const inTrouble = all.filter((row) => row.isInTrouble);
+    const shown = isWhole ? all : [...inTrouble, ...all.filter((row) => !row.isInTrouble)].slice(0, SHOWN);
+    arrange(element("services"), shown.map((row) => row.element));
+    show(element("more-services"), !isWhole);
+    put(element("more-services"), `Show all ${count(all.length)}`);
   }
 
   /** The last minute, as the agent has it, of these services. */
@@ -60,8 +80,9 @@ function fillRow(row, service, at) {
   put(row.policy, service.policy);
   const up = service.backends.filter((backend) => backend.health === "up").length;
   put(row.backends, `${count(up)} of ${count(service.backends.length)} up`);
-  const isWorse = service.backends.some((backend) => backend.health === "down" && !backend.isOut);
-  mark(row.backends, "data-level", isWorse ? "bad" : null);
+  const hasLost = service.backends.some((backend) => backend.health === "down" && !backend.isOut);
+  mark(row.backends, "data-level", hasLost ? "bad" : null);
+  row.isInTrouble = hasLost || service.failed_open || !service.isServed;
   put(row.rate, rate(service.rate));
   put(row.steered, octets(service.bytes));
   put(row.lost, rate(service.notSteeredRate));

@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 
 use super::{
     Asked, Options, Running, applier::Applier, decide, keeper::Keeper, knowledge::Knowledge,
+    rates::Rates,
 };
 use crate::{
     admin::{Ledger, Removed, Store, StoreError, Weight},
@@ -119,6 +120,7 @@ impl Running {
             applier: Applier::spawn(up.writer),
             applied: up.applied,
             tables,
+            rates: Rates::new(),
             retry_at: None,
             neighbors,
             watcher,

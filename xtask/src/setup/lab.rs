@@ -13,7 +13,7 @@ pub(super) struct Tool {
     daemon: Option<&'static str>,
 }
 
-pub(super) const TOOLS: [Tool; 12] = [
+pub(super) const TOOLS: [Tool; 13] = [
     daemon("nsd", "nsd", "nsd"),
     daemon("knotd", "knot", "knot"),
     daemon("unbound", "unbound", "unbound"),
@@ -25,6 +25,8 @@ pub(super) const TOOLS: [Tool; 12] = [
     tool("tcpdump", "tcpdump"),
     // With promtool.
     daemon("prometheus", "prometheus", "prometheus"),
+    // Opens the page.
+    tool("chromium", "chromium"),
     // rustup brings both; Debian's cargo-web does not.
     tool("cargo-fmt", "rustfmt-web"),
     tool("cargo-clippy", "rust-web-clippy"),

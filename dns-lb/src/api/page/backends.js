@@ -228,7 +228,7 @@ function fillNumbers(row, now) {
 
 function probeOf(probe, now) {
   if (!probe) return "none yet";
-  const took = probe.rtt_us === null ? probe.cause.replaceAll("_", " ") : duration(probe.rtt_us);
+  const took = probe.cause === "passed" ? duration(probe.rtt_us) : probe.cause.replaceAll("_", " ");
   const ago = now - Date.parse(probe.at);
   return ago > OLD_PROBE ? `${took}, ${age(ago)} ago` : took;
 }

@@ -20,7 +20,8 @@ export class Detail {
     this.name = backend.name;
     this.line = line("line large");
     this.highest = make("span", { class: "scale" });
-    this.bars = draw("svg", { class: "probes", viewBox: `0 0 ${PROBES * 5} ${HEIGHT}`, role: "img" });
+    const box = { viewBox: `0 0 ${PROBES * 5} ${HEIGHT}`, preserveAspectRatio: "xMaxYMax" };
+    this.bars = draw("svg", { class: "probes", role: "img", ...box });
     this.written = make("tbody");
     this.facts = make("dl", { class: "facts" });
     this.changes = make("ol", { class: "changes" });

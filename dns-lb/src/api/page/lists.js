@@ -1,7 +1,7 @@
 // The recent transitions, what is said of new ones to who does not see, and how packets ended.
 
 import { arrange, make, mark, put, show, sign, Views } from "./dom.js";
-import { MEANINGS, STEERED } from "./endings.js";
+import { MEANINGS } from "./endings.js";
 import { age, clock, count, rate } from "./format.js";
 
 const SHOWN = 12;
@@ -27,6 +27,7 @@ export class Transitions {
     });
   }
 
+  /** Shows them, and returns what there is to say of those that are new. */
   show(model) {
     this.model = model;
     const { transitions, now } = model;
@@ -37,17 +38,14 @@ export class Transitions {
     show(element("no-transitions"), transitions.length === 0);
     show(element("more-transitions"), shown.length < transitions.length);
     put(element("more-transitions"), `Show all ${count(transitions.length)}`);
-    this.#speak(transitions);
+    return this.#news(transitions);
   }
 
-  /** Says what is new, once. */
-  #speak(transitions) {
-    const newest = transitions.length > 0 ? transitions[0].at : 0;
-    if (this.#newest !== null) {
-      const news = transitions.filter((transition) => transition.at > this.#newest);
-      if (news.length > 0) announce(spoken(news));
-    }
-    this.#newest = Math.max(newest, this.#newest ?? 0);
+  /** Says what is new, once; what was there before the page is not. */
+  #news(transitions) {
+    const last = this.#newest ?? Infinity;
+    this.#newest = Math.max(transitions[0]?.at ?? 0, this.#newest ?? 0);
+    return spoken(transitions.filter((transition) => transition.at > last));
   }
 
   #makeItem({ key, at, service, backend, from, to, reason }) {
@@ -70,9 +68,10 @@ function spoken(news) {
   return `${count(news.length)} changes: ${count(down)} backends down, ${count(news.length - down)} up`;
 }
 
-/** Has a screen reader say it when it has time. */
-export function announce(text) {
-  put(element("announcement"), text);
+/** Has a screen reader say these sentences when it has time; nothing, if they are empty. */
+export function announce(sentences) {
+  const said = sentences.filter((sentence) => sentence !== "");
+  if (said.length > 0) put(element("announcement"), said.join(". "));
 }
 
 export class Endings {
@@ -80,9 +79,9 @@ export class Endings {
 
   show({ document: status }, rates) {
     const { total } = status.dataplane.counters;
-    const isSteered = ([name]) => STEERED.includes(name);
-    const listed = Object.entries(total).filter((ending) => ending[1] > 0 || isSteered(ending));
-    listed.sort((a, b) => isSteered(b) - isSteered(a));
+    const places = Object.keys(MEANINGS);
+    const listed = Object.entries(total).filter(([name, packets]) => packets > 0 || name === places[0]);
+    listed.sort(([a], [b]) => places.indexOf(a) - places.indexOf(b));
     const rows = this.#rows.of(listed, ([name]) => name);
     rows.forEach((row, index) => {
       const [name, packets] = listed[index];

@@ -68,8 +68,9 @@ async function poll() {
     const { value, date } = await get("status");
     take(value, date, start);
     pause = FIRST_PAUSE;
-    // A document that is long in coming is asked for less often.
-    schedule(Math.max(INTERVAL - since(start), since(start)));
+    // A document that is long in coming is asked for less often, unless nothing else is known.
+    const took = since(start);
+    schedule(isLive ? Math.max(INTERVAL - took, took) : INTERVAL);
     drillDown();
   } catch (error) {
     lose(error.status ? error.message : "");
@@ -99,14 +100,19 @@ function take(status, date, start) {
   alarm.show(model);
   services.show(model, start.steady);
   backends.show(model, start.steady);
-  transitions.show(model);
   endings.show(model, rates);
+  const news = transitions.show(model);
+  asked = start;
+  if (since(start) > STALE_AFTER) {
+    // It was so long in coming that it says nothing of now.
+    lose("");
+    return;
+  }
   alarm.live(model, start.wall);
   // Hidden meanwhile: nobody will ask again until it is seen.
   if (document.hidden) alarm.pause();
-  if (isLost) announce("The agent answers again");
+  announce([isLost ? "The agent answers again" : "", news]);
   if (!isLive) seed();
-  asked = start;
   isLive = true;
   isLost = false;
 }
@@ -139,7 +145,7 @@ async function drillDown() {
 
 /** There was no answer, or none came in time. */
 function lose(reason) {
-  if (!isLost && !document.hidden) announce("No answer from the agent");
+  if (!isLost && !document.hidden) announce(["No answer from the agent"]);
   isLost = true;
   why = reason;
   grey();

@@ -1,6 +1,7 @@
 // What the status document means for who looks at it: what each backend's state is called and why, how
 // bad that is, and what is wrong altogether. Knows the JSON, and nothing of how it is shown.
 
+import { STEERED } from "./endings.js";
 import { age, count } from "./format.js";
 
 /** How bad a backend's state is; what is worse has the lower number. */
@@ -27,9 +28,8 @@ export const keyOf = (service, backend) => JSON.stringify([service, backend]);
 function readService(service, now, rates) {
   const key = JSON.stringify([service.name]);
   const backends = service.backends.map((backend) => readBackend(service, backend, now, rates));
-  const steered = ["transmitted", "redirected", "delivered"];
   const notSteered = Object.entries(service.endings)
-    .filter(([name]) => !steered.includes(name))
+    .filter(([name]) => !STEERED.includes(name))
     .reduce((sum, [, packets]) => sum + packets, 0);
   return {
     ...service,

@@ -1,6 +1,7 @@
 //! Documents that no lab makes: a thousand servers, and names that would do harm.
 
 use dns_lb::api::{
+    Timestamp,
     history::{BackendHistory, History},
     status::{LastProbe, Status},
 };
@@ -11,17 +12,16 @@ use serde_json::{Value, json};
 pub(crate) const HOSTILE: &str =
     "<img src=x onerror=alert(1)>\"'&amp;</td><script>alert(2)</script>";
 
-/// So many services of ten backends. Each second, a `tick`, brings other counts; one backend in a
-/// hundred is down.
-pub(crate) fn status(services: usize, tick: u64) -> Status {
-    let services: Vec<Value> = (0..services).map(|number| service(number, tick)).collect();
+/// So many services of ten backends, of which one in a hundred is down.
+pub(crate) fn status(services: usize) -> Status {
+    let services: Vec<Value> = (0..services).map(service).collect();
     let document = json!({
         "version": "0.1.0",
         "started_at": "2026-01-31T10:00:00.000Z",
         "generation": 7,
         "dataplane": {
             "interfaces": [{ "name": "eth0", "mode": "native", "program_id": 41, "link_id": 5 }],
-            "counters": { "total": endings(tick * 100_000), "no_service": endings(0) },
+            "counters": { "total": endings(0), "no_service": endings(0) },
         },
         "tables": { "builds": { "count": 0, "sum_us": 0, "buckets": {} }, "last_us": null, "failed": 0 },
         "services": services,
@@ -46,37 +46,65 @@ fn endings(steered: u64) -> Value {
         .into()
 }
 
-fn service(number: usize, tick: u64) -> Value {
-    let packets = tick * 1_000 + number as u64;
+fn service(number: usize) -> Value {
+    let name = match number {
+        1 => HOSTILE.to_owned(),
+        _ => format!("service{number}"),
+    };
+    let vip = format!("2001:db8:0:1234:5678:9abc:def0:{number:x}");
+    let backends = (0..10).map(|place| backend(number, place));
     json!({
-        "name": if number == 1 { HOSTILE.to_owned() } else { format!("service{number}") },
-        "vips": [format!("192.0.2.{number}"), format!("2001:db8:0:1234:5678:9abc:def0:{number:x}")],
+        "name": name, "vips": [format!("192.0.2.{number}"), vip],
         "port": 53, "protocols": ["udp", "tcp"], "policy": "hash",
-        "packets": packets, "packets_per_second": 1_000.0 + (tick % 7) as f64,
-        "bytes": packets * 75, "failed_open": number == 2, "endings": endings(packets),
+        "packets": 0, "bytes": 0, "failed_open": number == 2, "endings": endings(0),
         "tcp": { "packets": 0, "connections": 0 }, "queries": null,
-        "backends": (0..10).map(|place| backend(10 * number + place, place, tick)).collect::<Vec<_>>(),
+        "backends": backends.collect::<Vec<_>>(),
     })
 }
 
-fn backend(number: usize, place: usize, tick: u64) -> Value {
-    let is_down = number % 100 == 17;
-    let rtt = 150 + (number as u64 * 31 + tick * 17) % 200;
+fn backend(service: usize, place: usize) -> Value {
+    let is_down = service % 10 == 1 && place == 7;
+    let name = match (service, place) {
+        (1, 7) => HOSTILE.to_owned(),
+        _ => format!("dns{place}"),
+    };
     json!({
-        "name": if number == 17 { HOSTILE.to_owned() } else { format!("dns{place}") },
-        "address": format!("2001:db8::{number:x}"), "local": false,
+        "name": name, "address": format!("2001:db8::{service}:{place}"), "local": false,
         "mac": "02:00:00:00:00:01", "interface": "eth0", "unresolved": null,
         "admin": "enabled", "health": if is_down { "down" } else { "up" }, "set_by": null,
         "weight": 1, "configured_weight": 1, "share": if is_down { 0.0 } else { 0.1 },
-        "packets": tick * 100, "packets_per_second": 100.0 + ((number as u64 + tick) % 13) as f64,
-        "bytes": tick * 7_500, "last_probe": probe(rtt, is_down),
-        "since": "2026-01-31T11:00:00.000Z", "reason": if is_down { json!(HOSTILE) } else { json!(null) },
+        "packets": 0, "bytes": 0, "last_probe": probe(150, is_down),
+        "since": "2026-01-31T11:00:00.000Z", "reason": is_down.then_some(HOSTILE),
         "transitions": { "up": 1, "down": 1 }, "frozen": null, "passes_to_rise": 2, "identity": HOSTILE,
         "probes": {
-            "total": tick, "failed": 0, "own_faults": 0, "late": 0, "latest_us": 0,
-            "causes": { "passed": tick }, "rtt": { "count": 0, "sum_us": 0, "buckets": {} },
+            "total": 4, "failed": 0, "own_faults": 0, "late": 0, "latest_us": 0,
+            "causes": { "passed": 4 }, "rtt": { "count": 0, "sum_us": 0, "buckets": {} },
         },
     })
+}
+
+/// The same after so many seconds of traffic.
+pub(crate) fn at(first: &Status, tick: u64) -> Status {
+    let mut status = first.clone();
+    let transmitted = Ending::Transmitted.name().to_owned();
+    let total = &mut status.dataplane.counters.total;
+    total.insert(transmitted.clone(), tick * 100_000);
+    for service in &mut status.services {
+        service.packets = tick * 1_000;
+        service.bytes = tick * 75_000;
+        service.endings.insert(transmitted.clone(), tick * 1_000);
+        service.packets_per_second = Some(1_000.0 + (tick % 7) as f64);
+        for (place, backend) in (0..).zip(&mut service.backends) {
+            backend.packets = tick * 100;
+            backend.packets_per_second = Some(100.0 + ((place + tick) % 13) as f64);
+            if let Some(probe) = &mut backend.last_probe {
+                probe.at = Timestamp::now();
+                let varies = |rtt: u64| rtt + (31 * place + 17 * tick) % 200;
+                probe.rtt_us = probe.rtt_us.map(varies);
+            }
+        }
+    }
+    status
 }
 
 fn probe(rtt: u64, is_down: bool) -> Value {
@@ -84,7 +112,7 @@ fn probe(rtt: u64, is_down: bool) -> Value {
         let at = "2026-01-31T12:00:00.000Z";
         return json!({ "at": at, "outcome": HOSTILE, "cause": "timeout", "rtt_us": null });
     }
-    let at = dns_lb::api::Timestamp::now();
+    let at = Timestamp::now();
     json!({ "at": at, "outcome": "NOERROR", "cause": "passed", "rtt_us": rtt })
 }
 

@@ -26,6 +26,14 @@ use crate::{
 /// Until an answer must be there, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Pixels of a window.
+const HEIGHT: u64 = 900;
+const LONGEST_PICTURE: u64 = 6_000;
+
+/// Holds once what has changed is drawn.
+const DRAWN: &str = "new Promise((drawn) => \
+    requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(drawn, 100))))";
+
 /// Where the browser keeps its files; private to its host.
 const HOME: &str = "/run/chromium";
 
@@ -55,6 +63,7 @@ pub struct Browser {
     messages: Receiver<Value>,
     session: Option<String>,
     sent: u64,
+    width: u32,
     complaints: Vec<String>,
 }
 
@@ -93,6 +102,7 @@ impl Browser {
             messages: messages(output),
             session: None,
             sent: 0,
+            width: 1_280,
             complaints: Vec::new(),
         };
         browser
@@ -118,10 +128,8 @@ impl Browser {
     /// # Errors
     /// The browser refuses.
     pub fn show_as(&mut self, width: u32, scheme: Scheme) -> Result<()> {
-        let metrics = json!({
-            "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": false,
-        });
-        self.call("Emulation.setDeviceMetricsOverride", &metrics)?;
+        self.width = width;
+        self.resize(HEIGHT)?;
         let value = match scheme {
             Scheme::Light => "light",
             Scheme::Dark => "dark",
@@ -129,6 +137,14 @@ impl Browser {
         let feature = json!({ "name": "prefers-color-scheme", "value": value });
         let media = json!({ "features": [feature] });
         self.call("Emulation.setEmulatedMedia", &media)?;
+        Ok(())
+    }
+
+    fn resize(&mut self, height: u64) -> Result<()> {
+        let metrics = json!({
+            "width": self.width, "height": height, "deviceScaleFactor": 1, "mobile": false,
+        });
+        self.call("Emulation.setDeviceMetricsOverride", &metrics)?;
         Ok(())
     }
 
@@ -242,13 +258,18 @@ impl Browser {
         Ok(Duration::try_from_secs_f64(task)?)
     }
 
-    /// Writes a picture of the whole page, as PNG.
+    /// Writes a picture of the page, as PNG: the whole, unless it is very long.
     ///
     /// # Errors
     /// The browser refuses, or the file cannot be written.
     pub fn picture(&mut self, file: &Path) -> Result<()> {
-        let whole = json!({ "captureBeyondViewport": true });
-        let answer = self.call("Page.captureScreenshot", &whole)?;
+        // A window as large as the page, for what is drawn only where it is seen.
+        let height = self.evaluate("document.scrollingElement.scrollHeight")?;
+        let height = height.as_u64().context("a height")?;
+        self.resize(height.clamp(HEIGHT, LONGEST_PICTURE))?;
+        self.evaluate(DRAWN)?;
+        let answer = self.call("Page.captureScreenshot", &json!({}))?;
+        self.resize(HEIGHT)?;
         let data = answer["data"].as_str().context("a picture")?;
         let folder = file.parent().context("a folder")?;
         fs::create_dir_all(folder)?;

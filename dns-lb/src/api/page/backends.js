@@ -25,13 +25,13 @@ export class Backends {
   #open = new Map();
   #model = null;
   #isWhole = false;
-  /** What changes all the time is written where somebody sees it, and when a row comes into sight. */
+  /** Lines are drawn where somebody sees them. */
   #seen = new IntersectionObserver((entries) => {
     for (const entry of entries) {
       const row = this.#views.get(entry.target.key);
       if (!row) continue;
       row.isSeen = entry.isIntersecting;
-      if (row.isSeen) fillNumbers(row, this.#model.now);
+      if (row.isSeen) drawLine(row.line, row.series, row.highest);
     }
   }, { rootMargin: "200px" });
 
@@ -64,7 +64,7 @@ export class Backends {
       // One scale for a service's backends: so one sees who has less than the others.
       row.highest = highest.get(backend.service);
       fillRow(row, backend, model.now);
-      if (row.isSeen) fillNumbers(row, model.now);
+      if (row.isSeen) drawLine(row.line, row.series, row.highest);
     });
     for (const key of [...this.#open.keys()]) {
       if (this.#views.get(key)) this.#open.get(key).show(this.#views.get(key), model);
@@ -211,19 +211,13 @@ function fillRow(row, backend, now) {
   put(row.share, percent(backend.share));
   if (row.barShare !== backend.share) row.bar.firstElementChild.style.width = `${100 * backend.share}%`;
   row.barShare = backend.share;
+  put(row.rate, rate(backend.rate));
+  put(row.probe, probeOf(backend.last_probe, now));
   put(row.weight, count(backend.weight));
+  put(row.since, age(now - backend.since));
   if (row.sinceTime !== backend.since) mark(row.since, "title", clock(backend.since, now));
   row.sinceTime = backend.since;
   put(row.address, backend.address);
-}
-
-/** What is another each second. */
-function fillNumbers(row, now) {
-  const { backend } = row;
-  put(row.rate, rate(backend.rate));
-  put(row.probe, probeOf(backend.last_probe, now));
-  put(row.since, age(now - backend.since));
-  drawLine(row.line, row.series, row.highest);
 }
 
 function probeOf(probe, now) {

@@ -144,7 +144,7 @@ fn a_thousand_backends_are_no_burden_and_names_do_no_harm() {
     page.wait(PATIENCE, "text('shown') === '1,000'");
     let cost_of_all = cost_of_a_tick(&mut page);
     println!("a tick with 1,000 backends: {cost:?} with 100 rows, {cost_of_all:?} with all");
-    // Some 20 and 50 ms of a core of 2020; a busy machine must not break this.
+    // 20 to 50 ms on a machine with nothing else to do; a busy one must not break this.
     assert!(cost_of_all < Duration::from_millis(500), "{cost_of_all:?}");
 
     // What was there before the page is no news, nor is it said again each second.

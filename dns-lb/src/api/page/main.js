@@ -20,7 +20,10 @@ const CLOCKS_DIFFER = 2000;
 const backends = new Backends();
 const alarm = new Alarm((key) => backends.open(key));
 const transitions = new Transitions((key) => backends.open(key));
-const services = new Services((name) => backends.filter(`${name}/`));
+const services = new Services((name) => {
+  backends.filter(`${name}/`);
+  document.getElementById("backends-title").scrollIntoView();
+});
 const endings = new Endings();
 const rates = new Rates();
 
@@ -39,6 +42,8 @@ let startedAt = null;
 let timer = null;
 let isAsking = false;
 let isDrilling = false;
+/** Since when somebody may see the page. */
+let seen = loaded;
 
 /** Now by both clocks: one stands while the machine sleeps, the other may be set back. */
 function stamp() {
@@ -160,7 +165,7 @@ function grey() {
 function watch() {
   if (document.hidden) return;
   if (isLost) grey();
-  else if (since(asked ?? loaded) > STALE_AFTER) lose("");
+  else if (since(asked ?? loaded) > STALE_AFTER && since(seen) > STALE_AFTER) lose("");
 }
 
 document.addEventListener("visibilitychange", () => {
@@ -168,8 +173,12 @@ document.addEventListener("visibilitychange", () => {
     alarm.pause();
     return;
   }
-  // Nobody has asked meanwhile; that is no news to speak of.
-  if (asked !== null) grey();
+  seen = stamp();
+  if (asked !== null && since(asked) > STALE_AFTER) {
+    // Nobody has asked meanwhile; that is no news to speak of.
+    why = "nobody asked: this tab was hidden";
+    grey();
+  }
   schedule(0);
 });
 

@@ -45,7 +45,7 @@ function readService(service, now, rates) {
 function readBackend(service, backend, now, rates) {
   const key = keyOf(service.name, backend.name);
   const isOut = backend.admin !== "enabled" || backend.weight === 0;
-  const why = reasons(backend, now);
+  const why = reasons(backend, isOut, now);
   const since = Date.parse(backend.since);
   const words = [service.name, "/", backend.name, " ", backend.address, " ", backend.health, " "];
   return {
@@ -70,9 +70,10 @@ function severity(backend, isOut) {
 }
 
 /** Why a backend is as it is, the most important first. */
-function reasons(backend, now) {
+function reasons(backend, isOut, now) {
   const why = [];
   if (backend.health === "down") why.push(backend.reason ?? "down since before the agent started");
+  if (backend.health === "unknown") why.push("no verdict yet");
   if (backend.unresolved) why.push(`not found on the link: ${backend.unresolved}`);
   if (backend.frozen) why.push(`the verdict stays, nothing can be found out: ${backend.frozen}`);
   if (backend.set_by) {
@@ -82,6 +83,8 @@ function reasons(backend, now) {
   if (backend.weight !== backend.configured_weight) {
     why.push(`weight ${backend.weight} instead of ${backend.configured_weight}`);
   }
+  const takesNothing = backend.health === "up" && backend.share === 0 && !isOut && !backend.unresolved;
+  if (takesNothing) why.push("takes no queries yet");
   const probe = backend.last_probe;
   const failsNow = backend.health === "up" && probe && probe.cause !== "passed";
   if (failsNow && !backend.frozen) why.push(`last probe: ${probe.outcome}`);

@@ -274,3 +274,32 @@ fn counters_that_go_back_are_no_rates() {
     let negative = page.0.evaluate("seen.filter((text) => /[-−]\\d|NaN|Infinity|undefined|null/.test(text.replace(/\\d{4}-\\d\\d-\\d\\d/g, ''))).length");
     assert_eq!(negative.expect("a number"), json!(0));
 }
+
+#[test]
+fn a_tab_that_nobody_sees_asks_nothing_and_claims_nothing() {
+    let server = Server::start(Hold::shared(), 1);
+    let mut page = Page::open(&server.node);
+    let hide = "Object.defineProperty(document, 'hidden', { configurable: true, value: true }); \
+                document.dispatchEvent(new Event('visibilitychange'))";
+    page.0.evaluate(hide).expect("an event");
+    assert!(page.text("document.title").contains("not watching"));
+    // What was on its way when it was hidden may still come.
+    thread::sleep(Duration::from_secs(1));
+    let asked = server.tick.load(Ordering::Relaxed);
+    thread::sleep(Duration::from_secs(4));
+    assert_eq!(server.tick.load(Ordering::Relaxed), asked);
+    assert!(page.text("document.title").contains("not watching"));
+
+    let show = "delete document.hidden; \
+                document.dispatchEvent(new Event('visibilitychange')); \
+                document.body.dataset.state + ' ' + text('stale')";
+    let at_once = page.text(show);
+    assert!(
+        at_once.starts_with("stale No answer from the agent for "),
+        "{at_once}"
+    );
+    assert!(at_once.contains("this tab was hidden"), "{at_once}");
+    page.wait(PATIENCE, "document.body.dataset.state === 'live'");
+    assert_eq!(page.text("text('announcement')"), "");
+    page.assert_content();
+}

@@ -137,7 +137,7 @@ pub(crate) fn history(status: &Status) -> History {
 /// What has been of a backend: two in three probes failed.
 pub(crate) fn backend_history(service: String, backend: String) -> BackendHistory {
     let probe = |number: u64| -> LastProbe {
-        serde_json::from_value(probe(number * 10, number % 3 > 0)).expect("a probe")
+        serde_json::from_value(probe(number * 10, !number.is_multiple_of(3))).expect("a probe")
     };
     BackendHistory {
         service,

@@ -2,16 +2,21 @@
 
 mod admin;
 mod check_config;
+mod client;
 mod disable;
 mod drain;
 mod enable;
 mod explain;
+mod figures;
 mod import;
 mod log;
+mod palette;
 mod reload;
 mod run;
 mod status;
 mod table;
+mod terminal;
+mod top;
 mod unload;
 mod weight;
 
@@ -22,7 +27,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::{
     config::{ConfigError, defaults},
@@ -45,12 +50,20 @@ pub struct Cli {
     verb: Verb,
 }
 
+/// The command line as clap knows it: what man pages and completions are made of.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 const EXAMPLES: &str = "\
 Examples:
   dns-lb check-config                    is the configuration right? every fault, with its line
   dns-lb run                             steer, and probe until SIGTERM; traffic flows on after it
   dns-lb run --config ./dns-lb.toml      the same with another configuration
   dns-lb status                          who is up, who gets which share
+  dns-lb status --watch                  the same, every 2 seconds
+  dns-lb top                             live, with the whole screen: rates, probes, keys to drain
   dns-lb status --json | jq '.services[].backends[] | select(.health != \"up\")'
   dns-lb drain resolvers/dns1 --reason 'new disk'
                                          no new queries for it, until dns-lb enable resolvers/dns1
@@ -69,6 +82,7 @@ enum Verb {
     Run(run::Arguments),
     CheckConfig(check_config::Arguments),
     Status(status::Arguments),
+    Top(top::Arguments),
     Drain(drain::Arguments),
     Disable(disable::Arguments),
     Enable(enable::Arguments),
@@ -103,6 +117,7 @@ impl Cli {
             Verb::Run(arguments) => run::execute(arguments),
             Verb::CheckConfig(arguments) => check_config::execute(arguments),
             Verb::Status(arguments) => status::execute(arguments),
+            Verb::Top(arguments) => top::execute(arguments),
             Verb::Drain(arguments) => drain::execute(arguments),
             Verb::Disable(arguments) => disable::execute(arguments),
             Verb::Enable(arguments) => enable::execute(arguments),
@@ -143,12 +158,16 @@ fn one_line(error: &anyhow::Error) -> String {
 
 /// Writes to standard output. A reader who has seen enough (`dns-lb status | head`) is no failure.
 fn print(text: &str) -> anyhow::Result<()> {
+    print_on(text).map(drop)
+}
+
+/// The same for who has more to say: whether anybody still reads.
+fn print_on(text: &str) -> anyhow::Result<bool> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write to standard output")
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("cannot write to standard output"),
     }
 }
 
@@ -160,13 +179,11 @@ fn counted(number: usize, noun: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
     fn command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
@@ -180,13 +197,16 @@ mod tests {
 
     #[test]
     fn help_fits_a_hundred_columns() {
-        let mut command = Cli::command();
+        let mut command = command();
         command.build();
         let mut helps = vec![command.render_long_help().to_string()];
         for verb in command.get_subcommands_mut() {
-            helps.push(verb.render_long_help().to_string());
+            let help = verb.render_long_help().to_string();
+            let teaches = help.contains("\nExamples:\n") || verb.get_name() == "help";
+            assert!(teaches, "dns-lb {} has no examples", verb.get_name());
+            helps.push(help);
         }
-        assert_eq!(helps.len(), 13, "the root, eleven verbs, help");
+        assert_eq!(helps.len(), 14, "the root, twelve verbs, help");
         for line in helps.iter().flat_map(|help| help.lines()) {
             assert!(line.chars().count() <= 100, "{line}");
         }

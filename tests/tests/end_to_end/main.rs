@@ -27,3 +27,5 @@ mod restart;
 mod spread;
 mod stage;
 mod tcp;
+mod top;
+mod watch;

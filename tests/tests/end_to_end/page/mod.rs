@@ -77,7 +77,9 @@ impl Page {
 
     #[track_caller]
     fn assert_content(&mut self) {
-        let complaints = self.0.complaints().expect("the console");
+        let mut complaints = self.0.complaints().expect("the console");
+        // On a busy machine the agent may once be late with a document, and says so.
+        complaints.retain(|complaint| !complaint.contains("503 (Service Unavailable)"));
         assert!(complaints.is_empty(), "{complaints:#?}");
     }
 }

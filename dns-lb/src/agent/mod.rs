@@ -29,6 +29,7 @@ use tokio::{
 };
 use tracing::{debug, error, info, warn};
 
+pub(crate) use self::reach::sources;
 use self::{applier::Applier, keeper::Keeper, knowledge::Knowledge, rates::Rates, reach::Peers};
 use crate::{
     admin::Ledger,

@@ -50,7 +50,7 @@ pub(super) fn authority(url: &str) -> anyhow::Result<String> {
 }
 
 /// Where to connect to reach a server that listens there: "any address" is none to connect to.
-fn reachable(listen: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),

@@ -4,6 +4,7 @@ mod admin;
 mod check_config;
 mod client;
 mod disable;
+mod doctor;
 mod drain;
 mod enable;
 mod explain;
@@ -71,6 +72,7 @@ Examples:
   dns-lb reload --dry-run                what would change if the configuration were read again?
   dns-lb explain --from 198.51.100.7:4242 --to 192.168.0.200 --qname www.example.com
                                          what would become of this query, and why
+  dns-lb doctor                          what breaks Direct Routing here or on a server, and the remedy
   dns-lb unload                          steer no more
   dns-lb import keepalived /etc/keepalived/keepalived.conf --output /etc/dns-lb/dns-lb.toml
                                          a configuration made of keepalived's
@@ -89,6 +91,7 @@ enum Verb {
     Weight(weight::Arguments),
     Reload(reload::Arguments),
     Explain(explain::Arguments),
+    Doctor(doctor::Arguments),
     Unload(unload::Arguments),
     Import(import::Arguments),
 }
@@ -124,6 +127,7 @@ impl Cli {
             Verb::Weight(arguments) => weight::execute(arguments),
             Verb::Reload(arguments) => reload::execute(arguments),
             Verb::Explain(arguments) => explain::execute(arguments),
+            Verb::Doctor(arguments) => doctor::execute(arguments),
             Verb::Unload(arguments) => unload::execute(arguments),
             Verb::Import(arguments) => import::execute(arguments),
         };
@@ -206,7 +210,7 @@ mod tests {
             assert!(teaches, "dns-lb {} has no examples", verb.get_name());
             helps.push(help);
         }
-        assert_eq!(helps.len(), 14, "the root, twelve verbs, help");
+        assert_eq!(helps.len(), 15, "the root, thirteen verbs, help");
         for line in helps.iter().flat_map(|help| help.lines()) {
             assert!(line.chars().count() <= 100, "{line}");
         }

@@ -110,21 +110,11 @@ impl LinkPin {
 impl PinDirectory {
     /// Makes the directory if need be and locks it against a second agent.
     pub(super) fn open(path: &Path) -> Result<Self, DatapathError> {
-        let parent = path.parent().unwrap_or(Path::new("/"));
+        check_place(path)?;
         let failed = |source| DatapathError::PinDirectory {
             path: path.to_owned(),
             source,
         };
-        if !parent.is_dir() {
-            return Err(failed(io::ErrorKind::NotFound.into()));
-        }
-        if !on_bpffs(parent) {
-            let path = path.to_owned();
-            return Err(match on_bpffs(&path) {
-                true => DatapathError::BpffsRoot { path },
-                false => DatapathError::NoBpffs { path },
-            });
-        }
         match fs::create_dir(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 return Err(failed(error));
@@ -239,6 +229,25 @@ impl PinDirectory {
             source,
         })
     }
+}
+
+/// Refuses what cannot be a pin directory; it need not be there.
+pub(super) fn check_place(path: &Path) -> Result<(), DatapathError> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    if !parent.is_dir() {
+        return Err(DatapathError::PinDirectory {
+            path: path.to_owned(),
+            source: io::ErrorKind::NotFound.into(),
+        });
+    }
+    if on_bpffs(parent) {
+        return Ok(());
+    }
+    let path = path.to_owned();
+    Err(match on_bpffs(&path) {
+        true => DatapathError::BpffsRoot { path },
+        false => DatapathError::NoBpffs { path },
+    })
 }
 
 /// Whether a path lies on a BPF file system.

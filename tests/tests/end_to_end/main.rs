@@ -3,6 +3,7 @@
 mod control;
 mod death;
 mod deaths;
+mod docs;
 mod doctor;
 mod explain;
 mod farm;

@@ -37,7 +37,7 @@ impl Hold {
     }
 
     /// Of a machine that no other test uses meanwhile.
-    fn alone() -> Self {
+    pub(crate) fn alone() -> Self {
         Self::Alone(MACHINE.write().unwrap_or_else(PoisonError::into_inner))
     }
 }

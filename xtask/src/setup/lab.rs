@@ -13,7 +13,7 @@ pub(super) struct Tool {
     daemon: Option<&'static str>,
 }
 
-pub(super) const TOOLS: [Tool; 17] = [
+pub(super) const TOOLS: [Tool; 18] = [
     daemon("nsd", "nsd", "nsd"),
     daemon("knotd", "knot", "knot"),
     daemon("unbound", "unbound", "unbound"),
@@ -31,6 +31,8 @@ pub(super) const TOOLS: [Tool; 17] = [
     tool("tcpdump", "tcpdump"),
     // With promtool.
     daemon("prometheus", "prometheus", "prometheus"),
+    // Opens the page.
+    tool("chromium", "chromium"),
     // rustup brings both; Debian's cargo-web does not.
     tool("cargo-fmt", "rustfmt-web"),
     tool("cargo-clippy", "rust-web-clippy"),

@@ -8,6 +8,7 @@
 
 pub mod agent;
 pub mod backend;
+pub mod browser;
 pub mod death;
 pub mod dns;
 pub mod failover;
@@ -29,6 +30,7 @@ mod xdp_pass;
 
 pub use agent::Agent;
 pub use backend::Backend;
+pub use browser::{Browser, Scheme};
 pub use death::Death;
 pub use failover::{Failover, failover};
 pub use lab::{Client, Host, Lab, Segment, Topology};

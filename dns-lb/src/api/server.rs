@@ -1,4 +1,5 @@
-//! The HTTP server, for reading only: `/status`, `/history`, `/metrics`, `/livez` and `/readyz`.
+//! The HTTP server, for reading only: the page at `/`, `/status`, `/history`, `/metrics`, `/livez` and
+//! `/readyz`.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -19,6 +20,7 @@ use super::{
     connections::{self, Limits},
     history::{BackendHistory, History},
     metrics::{self, MetricsError},
+    page,
     readiness::Unready,
     status::Status,
 };
@@ -152,10 +154,12 @@ fn router(source: StatusSource) -> Router {
         .route("/livez", get(async || (NO_STORE, "ok\n")))
         .route("/readyz", get(readyz))
         .route("/readyz/{service}", get(readyz_of))
+        .merge(page::routes())
         .fallback(async || {
             (
                 StatusCode::NOT_FOUND,
-                "not found: there are /status, /history, /metrics, /livez and /readyz\n",
+                "not found: there are /, /status, /history, /metrics, /livez and /readyz
+",
             )
         })
         .method_not_allowed_fallback(async || {

@@ -22,6 +22,7 @@ mod log_formats;
 mod metrics;
 mod nobody_left;
 mod nothing_lost;
+mod page;
 mod path_mtu;
 mod refusals;
 mod reload;

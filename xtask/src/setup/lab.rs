@@ -13,7 +13,7 @@ pub(super) struct Tool {
     daemon: Option<&'static str>,
 }
 
-pub(super) const TOOLS: [Tool; 19] = [
+pub(super) const TOOLS: [Tool; 20] = [
     daemon("nsd", "nsd", "nsd"),
     daemon("knotd", "knot", "knot"),
     daemon("unbound", "unbound", "unbound"),
@@ -34,6 +34,8 @@ pub(super) const TOOLS: [Tool; 19] = [
     tool("tcpdump", "tcpdump"),
     // With promtool.
     daemon("prometheus", "prometheus", "prometheus"),
+    // Opens the page.
+    tool("chromium", "chromium"),
     // rustup brings both; Debian's cargo-web does not.
     tool("cargo-fmt", "rustfmt-web"),
     tool("cargo-clippy", "rust-web-clippy"),

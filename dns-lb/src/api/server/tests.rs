@@ -167,6 +167,10 @@ async fn answers_what_it_has_and_nothing_else() {
     let (head, body) = server.get("/livez").await;
     assert!(head.starts_with("http/1.1 200 "), "{head}");
     assert_eq!(body, "ok\n");
+    let (head, body) = server.get("/").await;
+    assert!(head.starts_with("http/1.1 200 "), "{head}");
+    assert!(head.contains("content-type: text/html"), "{head}");
+    assert!(body.starts_with("<!doctype html>"), "{body}");
     let (head, _) = server.get("/status/").await;
     assert!(head.starts_with("http/1.1 404 "), "{head}");
 

@@ -198,6 +198,19 @@ impl Balancer {
         Ok(())
     }
 
+    /// What `dns-lb doctor` calls an error.
+    ///
+    /// # Errors
+    /// It cannot be run, or prints something else.
+    pub fn errors_found(&self) -> Result<Vec<Value>> {
+        let output = self.agent.run(&["doctor", "--json"])?;
+        let document: Value = serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("dns-lb doctor: {output:?}"))?;
+        let checks = document["checks"].as_array().context("no checks")?.iter();
+        let errors = checks.filter(|check| check["severity"] == "error");
+        Ok(errors.cloned().collect())
+    }
+
     /// Whether `dns-lb ready` says so, and how long it took.
     ///
     /// # Errors

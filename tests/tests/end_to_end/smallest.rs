@@ -10,7 +10,7 @@ use dns_lb_tests::{
     lab::VIP,
 };
 
-use crate::stage::{Hold, LOUD, RATE, assert_lost, binary};
+use crate::stage::{Hold, LOUD, RATE, assert_healthy, assert_lost, binary};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -24,6 +24,7 @@ fn farm() -> Pair {
 fn either_hosts_server_may_die() {
     let _hold = Hold::shared();
     let mut pair = farm();
+    assert_healthy(&pair.balancers);
     for dead in 0..2 {
         let name = pair.lab.backends[dead].name.clone();
         pair.lab.backends[dead].kill().expect("it runs");

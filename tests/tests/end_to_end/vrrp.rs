@@ -22,7 +22,7 @@ use dns_lb_tests::{
     lab::{VIP, VIP_V6},
 };
 
-use crate::stage::{Hold, LOUD, RATE, assert_lost, binary, ended};
+use crate::stage::{Hold, LOUD, RATE, assert_healthy, assert_lost, binary, ended};
 
 /// Three times as long as a busy machine should need where nothing but VRRP's own timers count.
 const POWER_LIMIT: Duration = Duration::from_secs(3);
@@ -180,6 +180,7 @@ fn the_standby_says_nothing_and_steers_nothing() {
     let told = printed(&standby.node, "nft", &list).expect("nft");
     assert!(told.contains("packets 0 "), "{told}");
     assert_eq!(ended(&standby.agent, "transmitted"), steered);
+    assert_healthy(&pair.balancers);
 }
 
 /// The two no longer hear each other: both have the address, and whichever the router believes steers, to

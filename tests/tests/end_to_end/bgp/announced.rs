@@ -16,7 +16,7 @@ use dns_lb_tests::{
     node::{Node, Stdout},
 };
 
-use crate::stage::{Hold, Stage, binary};
+use crate::stage::{Hold, Stage, assert_healthy, binary};
 
 /// Further VIPs of services.
 const OTHER: &str = "192.168.0.210";
@@ -70,6 +70,7 @@ fn await_vips(stage: &Stage, interface: &str, wanted: &[&str]) -> Instant {
 fn a_killed_agent_stays_announced_and_its_successor_changes_nothing() {
     let _hold = Hold::shared();
     let mut fan = Fan::start(&small(), binary()).expect("a fan");
+    assert_healthy(&fan.balancers);
     let watch = Watch::start(&fan.lab.router);
     fan.balancers[0].agent.kill().expect("it runs");
     thread::sleep(Duration::from_secs(2));

@@ -136,6 +136,14 @@ impl Balancer {
         self.process.as_ref().map(Process::log).unwrap_or_default()
     }
 
+    /// Whether the last that keepalived has said of its script is that it succeeded.
+    fn is_called_ready(&self) -> bool {
+        let log = self.daemon_log();
+        let mut said = log.lines().filter(|line| line.contains("VRRP_Script("));
+        said.next_back()
+            .is_some_and(|line| line.ends_with("succeeded"))
+    }
+
     /// Whether the VIP is an address of this interface, and who has IPv6 has that of IPv6.
     ///
     /// # Errors

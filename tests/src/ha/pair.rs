@@ -20,7 +20,7 @@ pub const ACTIVE: &str = include_str!("../../../examples/keepalived/active.conf"
 pub const STANDBY: &str = include_str!("../../../examples/keepalived/standby.conf");
 
 /// How long a script may take that has to pass three times in as many seconds, and a takeover after it.
-pub(super) const FAIL_BACK: Duration = Duration::from_secs(30);
+const FAIL_BACK: Duration = Duration::from_secs(30);
 
 /// A pair: the first is the one that has the VIP unless something is wrong with it.
 pub struct Pair {
@@ -114,7 +114,8 @@ impl Pair {
         Ok(pair)
     }
 
-    /// Waits until all servers are up and the first has the VIP, and the second not.
+    /// Waits until all servers are up, keepalived calls both hosts ready, and the first has the VIP, and the
+    /// second not.
     ///
     /// # Errors
     /// It does not come to this within 30 s.
@@ -122,9 +123,15 @@ impl Pair {
         for balancer in &mut self.balancers {
             balancer.agent.wait_until_all_up(PATIENCE)?;
         }
-        let settled = wait_for("the first has the VIP, and it alone", FAIL_BACK, || {
-            Ok(self.balancers[0].has_vip("eth0")? && !self.balancers[1].has_vip("eth0")?)
-        });
+        let settled = wait_for(
+            "both are ready, and the first has the VIP",
+            FAIL_BACK,
+            || {
+                Ok(self.balancers.iter().all(Balancer::is_called_ready)
+                    && self.balancers[0].has_vip("eth0")?
+                    && !self.balancers[1].has_vip("eth0")?)
+            },
+        );
         settled
             .map(drop)
             .map_err(|error| error.context(self.logs()))

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use super::{Pair, has_vip, pair::FAIL_BACK, wait_for};
+use super::{Pair, has_vip, wait_for};
 use crate::{
     agent::PATIENCE,
     lab::VIP,
@@ -160,13 +160,7 @@ pub fn takeover(pair: &mut Pair, fault: Fault, rate: u32) -> Result<Takeover> {
 
     let mending = Instant::now();
     fault.mend(pair)?;
-    pair.balancers[0].agent.wait_until_all_up(PATIENCE)?;
-    wait_for(
-        "the first has the VIP again, and it alone",
-        FAIL_BACK,
-        || Ok(pair.balancers[0].has_vip("eth0")? && !pair.balancers[1].has_vip("eth0")?),
-    )
-    .with_context(|| pair.logs())?;
+    pair.settle()?;
     thread::sleep(CALM);
     let report = load.stop()?;
 

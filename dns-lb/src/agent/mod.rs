@@ -10,6 +10,7 @@ mod keeper;
 mod knowledge;
 mod reach;
 mod reload;
+mod service_manager;
 #[cfg(test)]
 mod simulation;
 mod start;
@@ -28,7 +29,10 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use self::{applier::Applier, keeper::Keeper, knowledge::Knowledge, reach::Peers};
+use self::{
+    applier::Applier, keeper::Keeper, knowledge::Knowledge, reach::Peers,
+    service_manager::ServiceManager,
+};
 use crate::{
     admin::Ledger,
     api::{
@@ -93,9 +97,11 @@ pub async fn run(config: Config, options: Options) -> anyhow::Result<()> {
     let server = server::serve(listener, statuses.clone(), until_stopped());
     let admin = admin::serve(socket, statuses, orders, until_stopped());
     let servers = tokio::spawn(async { tokio::join!(server, admin) });
+    running.manager.ready();
 
     let signal = running.until_signal(&mut signals).await?;
     info!(signal, "stopping");
+    running.manager.stopping();
     drop(stop_servers);
     let served = servers.await.context("a server failed");
     running.stop(detach).await?;
@@ -220,6 +226,7 @@ struct Running {
     /// When a backend that is warming up is to have more of its weight.
     warming_due: Option<Instant>,
     kernel_log: Option<JoinHandle<()>>,
+    manager: ServiceManager,
 }
 
 impl Running {
@@ -276,6 +283,7 @@ impl Running {
                     Err(error) => error!(%error, "no status"),
                 },
                 Some(command) = self.asked.commands.recv() => self.serve(command).await,
+                () = self.manager.due() => self.tell_manager(),
                 () = due => {
                     (self.retry_at, self.warming_due) = (None, None);
                     self.is_stale = true;

@@ -23,6 +23,7 @@ mod path_mtu;
 mod refusals;
 mod reload;
 mod restart;
+mod service_manager;
 mod spread;
 mod stage;
 mod tcp;

@@ -15,6 +15,7 @@ mod explain;
 mod former;
 mod maps;
 mod pins;
+mod privilege;
 mod replacement;
 mod survey;
 mod syscall;

@@ -6,7 +6,7 @@ use std::{
     fs::{self, File},
     io,
     mem::MaybeUninit,
-    os::unix::ffi::OsStrExt as _,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
 };
 
@@ -27,6 +27,9 @@ const NEXT: &str = "_next";
 
 /// `BPF_FS_MAGIC` of `linux/magic.h`.
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+
+/// The inode of a bpffs's root: `simple_fill_super` in `fs/libfs.c`.
+const BPF_FS_ROOT: u64 = 1;
 
 /// The pin directory, held by this process alone until dropped.
 #[derive(Debug)]
@@ -110,26 +113,31 @@ impl LinkPin {
 impl PinDirectory {
     /// Makes the directory if need be and locks it against a second agent.
     pub(super) fn open(path: &Path) -> Result<Self, DatapathError> {
-        let parent = path.parent().unwrap_or(Path::new("/"));
         let failed = |source| DatapathError::PinDirectory {
             path: path.to_owned(),
             source,
         };
-        if !parent.is_dir() {
-            return Err(failed(io::ErrorKind::NotFound.into()));
-        }
-        if !on_bpffs(parent) {
-            let path = path.to_owned();
-            return Err(match on_bpffs(&path) {
-                true => DatapathError::BpffsRoot { path },
-                false => DatapathError::NoBpffs { path },
-            });
-        }
-        match fs::create_dir(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(failed(error));
+        if on_bpffs(path) {
+            // Made for this agent, or by an earlier one. Its parent may be anything: a service manager
+            // shows an agent this one directory of a bpffs.
+            let inode = fs::metadata(path).map_err(failed)?.ino();
+            if inode == BPF_FS_ROOT {
+                let path = path.to_owned();
+                return Err(DatapathError::BpffsRoot { path });
             }
-            _ => {}
+        } else {
+            let parent = path.parent().unwrap_or(Path::new("/"));
+            if !parent.is_dir() {
+                return Err(failed(io::ErrorKind::NotFound.into()));
+            }
+            if !on_bpffs(parent) {
+                let path = path.to_owned();
+                return Err(DatapathError::NoBpffs { path });
+            }
+            fs::create_dir(path).or_else(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => Ok(()),
+                _ => Err(failed(error)),
+            })?;
         }
         let lock = File::open(path).map_err(failed)?;
         let directory = match lock.try_lock() {
@@ -226,7 +234,8 @@ impl PinDirectory {
     }
 
     /// Removes every pin, those of other versions of dns-lb as well, and the directory. The links
-    /// go first, so that packets go to the host's own stack before the maps are gone.
+    /// go first, so that packets go to the host's own stack before the maps are gone. A directory that
+    /// only another may remove, who has made it for this agent, stays, empty.
     pub(super) fn remove(self) -> Result<(), DatapathError> {
         for link in self.links()? {
             self.remove_link(link)?;
@@ -234,9 +243,14 @@ impl PinDirectory {
         for name in self.names()? {
             remove_if_there(&self.path.join(name))?;
         }
-        fs::remove_dir(&self.path).map_err(|source| DatapathError::PinDirectory {
-            path: self.path.clone(),
-            source,
+        fs::remove_dir(&self.path).or_else(|source| match source.kind() {
+            io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::ResourceBusy => Ok(()),
+            _ => Err(DatapathError::PinDirectory {
+                path: self.path.clone(),
+                source,
+            }),
         })
     }
 }

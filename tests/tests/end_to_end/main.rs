@@ -1,5 +1,6 @@
 //! The whole chain in the lab: real DNS servers, real queries, the agent as its users run it.
 
+mod confined;
 mod control;
 mod death;
 mod deaths;

@@ -13,7 +13,7 @@ pub(super) struct Tool {
     daemon: Option<&'static str>,
 }
 
-pub(super) const TOOLS: [Tool; 12] = [
+pub(super) const TOOLS: [Tool; 16] = [
     daemon("nsd", "nsd", "nsd"),
     daemon("knotd", "knot", "knot"),
     daemon("unbound", "unbound", "unbound"),
@@ -25,6 +25,11 @@ pub(super) const TOOLS: [Tool; 12] = [
     tool("tcpdump", "tcpdump"),
     // With promtool.
     daemon("prometheus", "prometheus", "prometheus"),
+    // The unit and the package: with systemd's sets of system calls, and a root to install into.
+    tool("systemd-analyze", "systemd"),
+    tool("strace", "strace"),
+    tool("setpriv", "util-linux"),
+    tool("mmdebstrap", "mmdebstrap"),
     // rustup brings both; Debian's cargo-web does not.
     tool("cargo-fmt", "rustfmt-web"),
     tool("cargo-clippy", "rust-web-clippy"),

@@ -1,0 +1,3 @@
+//! What is delivered: the unit, and the Debian package, installed into a root of its own.
+
+mod unit;

@@ -22,7 +22,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::{
     config::{ConfigError, defaults},
@@ -43,6 +43,12 @@ const EXIT_BAD_CONFIG: u8 = 2;
 pub struct Cli {
     #[command(subcommand)]
     verb: Verb,
+}
+
+/// The command line as clap knows it: what man pages and completions are made of.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 const EXAMPLES: &str = "\
@@ -160,13 +166,11 @@ fn counted(number: usize, noun: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
     fn command_line_is_consistent() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
@@ -180,7 +184,7 @@ mod tests {
 
     #[test]
     fn help_fits_a_hundred_columns() {
-        let mut command = Cli::command();
+        let mut command = command();
         command.build();
         let mut helps = vec![command.render_long_help().to_string()];
         for verb in command.get_subcommands_mut() {

@@ -13,7 +13,7 @@ pub(super) struct Tool {
     daemon: Option<&'static str>,
 }
 
-pub(super) const TOOLS: [Tool; 16] = [
+pub(super) const TOOLS: [Tool; 18] = [
     daemon("nsd", "nsd", "nsd"),
     daemon("knotd", "knot", "knot"),
     daemon("unbound", "unbound", "unbound"),
@@ -30,6 +30,8 @@ pub(super) const TOOLS: [Tool; 16] = [
     tool("strace", "strace"),
     tool("setpriv", "util-linux"),
     tool("mmdebstrap", "mmdebstrap"),
+    tool("dpkg-shlibdeps", "dpkg-dev"),
+    tool("strip", "binutils"),
     // rustup brings both; Debian's cargo-web does not.
     tool("cargo-fmt", "rustfmt-web"),
     tool("cargo-clippy", "rust-web-clippy"),

@@ -64,6 +64,7 @@ fn make(version: &str) -> PathBuf {
             "xtask",
             "--",
             "dist",
+            "--fast",
         ])
         .arg("--binary")
         .arg(profile.join("dns-lb"))

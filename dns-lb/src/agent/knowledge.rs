@@ -1,7 +1,9 @@
 //! What the agent knows of each backend: the verdict of the probes, and its place on the link.
 
+mod probes;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::IpAddr,
     sync::Arc,
     time::SystemTime,
@@ -10,10 +12,11 @@ use std::{
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use self::probes::Probes;
 use crate::{
-    api::status::{Durations, Transitions},
+    api::status::{self, LastProbe, Transition, Transitions},
     config::{self, Config},
-    health::{BackendKey, Health, LATE, Outcome, Report, Warmth},
+    health::{BackendKey, Health, Report, Warmth},
     mac::MacAddress,
     neighbor::{Neighbors, Unresolved},
     steer::{Assignment, Location, Recorded, health_from_wire, mapped},
@@ -21,12 +24,16 @@ use crate::{
 
 /// Why a backend that a running service is given takes no queries at first.
 const NEW: &str = "new: not proven by probes yet";
+/// Changes of health that are kept.
+const RECENT: usize = 100;
 
 /// By service and backend, in the order of the configuration.
 #[derive(Debug, Default)]
 pub(super) struct Knowledge {
     services: Vec<Vec<BackendState>>,
     places: BTreeMap<BackendKey, (usize, usize)>,
+    /// The last changes of health, the newest first.
+    recent: VecDeque<Transition>,
 }
 
 /// One backend.
@@ -47,8 +54,7 @@ pub(super) struct BackendState {
     warming_since: Option<Instant>,
     /// Passes in a row that bring it up; `None` before the first report.
     pub(super) passes_to_rise: Option<u32>,
-    pub(super) last_probe: Option<Probe>,
-    pub(super) probes: Probes,
+    probes: Probes,
     /// Changes of its health since the agent has had it.
     pub(super) transitions: Transitions,
     /// What the server calls itself.
@@ -60,28 +66,6 @@ pub(super) struct BackendState {
     was_found: bool,
     /// Whether the kernel has asked for it in vain since it was last found.
     pub(super) is_lost: bool,
-}
-
-/// The last probe of a backend.
-#[derive(Debug)]
-pub(super) struct Probe {
-    pub(super) at: SystemTime,
-    pub(super) outcome: Outcome,
-}
-
-/// Probes of a backend since the agent has had it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Probes {
-    pub(super) total: u64,
-    pub(super) failed: u64,
-    /// Those that say nothing, for a fault of this host.
-    pub(super) own_faults: u64,
-    pub(super) late: u64,
-    pub(super) latest: std::time::Duration,
-    /// By [`Outcome::cause`].
-    pub(super) causes: BTreeMap<&'static str, u64>,
-    /// Of those that had a reply.
-    pub(super) rtt: Durations,
 }
 
 impl BackendState {
@@ -96,7 +80,6 @@ impl BackendState {
             reason: None,
             warming_since: None,
             passes_to_rise: None,
-            last_probe: None,
             probes: Probes::default(),
             transitions: Transitions::default(),
             identity: None,
@@ -126,9 +109,17 @@ impl BackendState {
 
     /// Why its verdict stays as it is, if it does.
     pub(super) fn frozen(&self) -> Option<String> {
-        let last = self.last_probe.as_ref().map(|probe| &probe.outcome);
-        let failed = last.filter(|outcome| outcome.is_own_fault());
-        self.own_fault().or_else(|| failed.map(ToString::to_string))
+        self.own_fault().or_else(|| self.probes.own_fault())
+    }
+
+    /// Its last probes, the newest first.
+    pub(super) fn recent_probes(&self) -> impl Iterator<Item = LastProbe> {
+        self.probes.newest()
+    }
+
+    /// How its probes went.
+    pub(super) fn probes(&self) -> status::Probes {
+        self.probes.counted()
     }
 
     /// What is wrong with this host, if so much is that nothing can be found out about the backend.
@@ -185,7 +176,7 @@ impl Knowledge {
             }
         }
         let running: BTreeSet<u16> = old.services.iter().copied().collect();
-        Self::of_each(config, |index, place, key| {
+        let knowledge = Self::of_each(config, |index, place, key| {
             let backend = &config.services[index].backends[place];
             let id = assignment.services[index];
             let id = match running.contains(&id) {
@@ -204,7 +195,11 @@ impl Knowledge {
                 },
                 None => BackendState::unproven(key, backend),
             }
-        })
+        });
+        Self {
+            recent: self.recent,
+            ..knowledge
+        }
     }
 
     fn of_each(
@@ -226,7 +221,16 @@ impl Knowledge {
             }
             services.push(backends);
         }
-        Self { services, places }
+        Self {
+            services,
+            places,
+            recent: VecDeque::new(),
+        }
+    }
+
+    /// The last changes of health, the newest first.
+    pub(super) fn recent_transitions(&self) -> impl Iterator<Item = &Transition> {
+        self.recent.iter()
     }
 
     /// A backend's state.
@@ -265,6 +269,15 @@ impl Knowledge {
                 Health::Unknown | Health::Up => info!(backend = %key, %from, %to, reason, "health"),
             }
             state.reason = (to == Health::Down).then_some(reason);
+            self.recent.truncate(RECENT - 1);
+            self.recent.push_front(Transition {
+                at: report.at.into(),
+                service: key.service.to_string(),
+                backend: key.backend.to_string(),
+                from,
+                to,
+                reason: state.reason.clone(),
+            });
             match to {
                 Health::Up => state.transitions.up += 1,
                 Health::Down => state.transitions.down += 1,
@@ -281,10 +294,6 @@ impl Knowledge {
         }
         if report.probed {
             state.probes.count(&report);
-            state.last_probe = Some(Probe {
-                at: report.at,
-                outcome: report.outcome,
-            });
         }
         changed
     }
@@ -348,20 +357,6 @@ impl Knowledge {
             state.unresolved = unresolved;
         }
         changed
-    }
-}
-
-impl Probes {
-    fn count(&mut self, report: &Report) {
-        self.total += 1;
-        self.own_faults += u64::from(report.outcome.is_own_fault());
-        self.failed += u64::from(!report.outcome.passed() && !report.outcome.is_own_fault());
-        self.late += u64::from(report.late_by > LATE);
-        self.latest = self.latest.max(report.late_by);
-        *self.causes.entry(report.outcome.cause()).or_default() += 1;
-        if let Some(rtt) = report.outcome.rtt() {
-            self.rtt.count(rtt);
-        }
     }
 }
 

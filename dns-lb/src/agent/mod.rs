@@ -8,6 +8,7 @@ mod control;
 mod follow;
 mod keeper;
 mod knowledge;
+mod rates;
 mod reach;
 mod reload;
 mod service_manager;
@@ -27,10 +28,10 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep_until},
 };
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use self::{
-    applier::Applier, keeper::Keeper, knowledge::Knowledge, reach::Peers,
+    applier::Applier, keeper::Keeper, knowledge::Knowledge, rates::Rates, reach::Peers,
     service_manager::ServiceManager,
 };
 use crate::{
@@ -205,6 +206,7 @@ struct Running {
     applier: Applier,
     applied: Applied,
     tables: Tables,
+    rates: Rates,
     /// Which services steer to all backends since none is usable.
     failed_open: Vec<bool>,
     /// Whether more is known than the last plan goes by.
@@ -277,11 +279,8 @@ impl Running {
                     // What went wrong has been logged, and is tried again.
                     let _ = self.take_in(written.result);
                 }
-                Some(request) = self.asked.status_requests.recv() => match status::status(self) {
-                    // An asker that has gone away needs no answer.
-                    Ok(status) => drop(request.reply.send(status)),
-                    Err(error) => error!(%error, "no status"),
-                },
+                Some(request) = self.asked.status_requests.recv() => self.answer(request),
+                () = self.rates.due() => self.read_rates(),
                 Some(command) = self.asked.commands.recv() => self.serve(command).await,
                 () = self.manager.due() => self.tell_manager(),
                 () = due => {
@@ -289,6 +288,33 @@ impl Running {
                     self.is_stale = true;
                 }
             }
+        }
+    }
+
+    /// Gives a document. An asker that has gone away needs no answer.
+    fn answer(&self, request: StatusRequest) {
+        match request {
+            StatusRequest::Status(reply) => match status::status(self) {
+                Ok(status) => drop(reply.send(status)),
+                Err(error) => error!(%error, "no status"),
+            },
+            StatusRequest::History(reply) => drop(reply.send(rates::history(self))),
+            StatusRequest::Backend {
+                service,
+                backend,
+                reply,
+            } => drop(reply.send(rates::backend_history(self, &service, &backend))),
+        }
+    }
+
+    fn read_rates(&mut self) {
+        let (config, assignment) = (&self.config, &self.assignment);
+        let read = self
+            .rates
+            .read(config, assignment, &self.knowledge, &self.counters);
+        if let Err(error) = read {
+            // Whoever asks for the status is told so at a level that is seen.
+            debug!(%error, "no rates");
         }
     }
 

@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 
 use super::{
     Asked, Options, Running, applier::Applier, decide, keeper::Keeper, knowledge::Knowledge,
-    service_manager::ServiceManager,
+    rates::Rates, service_manager::ServiceManager,
 };
 use crate::{
     admin::{Ledger, Removed, Store, StoreError, Weight},
@@ -120,6 +120,7 @@ impl Running {
             applier: Applier::spawn(up.writer),
             applied: up.applied,
             tables,
+            rates: Rates::new(),
             retry_at: None,
             neighbors,
             watcher,

@@ -7,8 +7,8 @@ use dns_lb_common::{Ending, NO_SERVICE, ServiceCounters};
 use super::Running;
 use crate::{
     api::status::{
-        Backend, Counters, Dataplane, Interface, LastProbe, Probes, Service, SetBy, Status, Tables,
-        Tcp, endings, queries,
+        Backend, Counters, Dataplane, Interface, Service, SetBy, Status, Tables, Tcp, endings,
+        queries,
     },
     config,
     datapath::DatapathError,
@@ -33,6 +33,7 @@ pub(super) fn status(agent: &Running) -> Result<Status, DatapathError> {
         services.push(service_status(
             service,
             &counters,
+            agent.rates.service(&service.name),
             agent.failed_open[index],
             backends.collect::<Result<_, _>>()?,
         ));
@@ -59,6 +60,7 @@ pub(super) fn status(agent: &Running) -> Result<Status, DatapathError> {
         },
         tables: agent.tables.clone(),
         services,
+        recent_transitions: agent.knowledge.recent_transitions().cloned().collect(),
     })
 }
 
@@ -75,6 +77,7 @@ impl Tables {
 fn service_status(
     service: &config::Service,
     counters: &ServiceCounters,
+    packets_per_second: Option<f64>,
     failed_open: bool,
     backends: Vec<Backend>,
 ) -> Service {
@@ -84,10 +87,8 @@ fn service_status(
         port: service.port,
         protocols: service.protocols.clone(),
         policy: service.policy,
-        packets: Ending::ALL
-            .iter()
-            .map(|&ending| counters.endings.get(ending))
-            .sum(),
+        packets: packets(counters),
+        packets_per_second,
         bytes: counters.bytes,
         failed_open,
         endings: endings(&counters.endings),
@@ -126,34 +127,23 @@ fn backend(agent: &Running, service: usize, place: usize) -> Result<Backend, Dat
         configured_weight: config.weight,
         share: agent.applied.shares.get(&id).copied().unwrap_or(0.0),
         packets: counters.packets,
+        packets_per_second: agent.rates.backend(&state.key),
         bytes: counters.bytes,
-        last_probe: state.last_probe.as_ref().map(|probe| LastProbe {
-            at: probe.at.into(),
-            outcome: probe.outcome.to_string(),
-            cause: probe.outcome.cause().to_owned(),
-            rtt_us: probe.outcome.rtt().map(micros),
-        }),
+        last_probe: state.recent_probes().next(),
         since: state.since.into(),
         reason: state.reason.clone(),
         transitions: state.transitions,
         frozen: state.frozen(),
         passes_to_rise: state.passes_to_rise,
         identity: state.identity.clone(),
-        probes: Probes {
-            total: state.probes.total,
-            failed: state.probes.failed,
-            own_faults: state.probes.own_faults,
-            late: state.probes.late,
-            latest_us: micros(state.probes.latest),
-            causes: state
-                .probes
-                .causes
-                .iter()
-                .map(|(&cause, &count)| (cause.to_owned(), count))
-                .collect(),
-            rtt: state.probes.rtt.clone(),
-        },
+        probes: state.probes(),
     })
+}
+
+/// All packets for a service, however they ended.
+pub(super) fn packets(counters: &ServiceCounters) -> u64 {
+    let endings = Ending::ALL.iter();
+    endings.map(|&ending| counters.endings.get(ending)).sum()
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -7,6 +7,7 @@
 pub mod admin;
 mod connections;
 mod durations;
+pub mod history;
 mod metrics;
 mod readiness;
 pub mod server;

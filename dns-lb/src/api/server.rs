@@ -1,10 +1,10 @@
-//! The HTTP server, for reading only: `/status`, `/metrics`, `/livez` and `/readyz`.
+//! The HTTP server, for reading only: `/status`, `/history`, `/metrics`, `/livez` and `/readyz`.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{Path, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
@@ -17,6 +17,7 @@ use tokio::{
 
 use super::{
     connections::{self, Limits},
+    history::{BackendHistory, History},
     metrics::{self, MetricsError},
     readiness::Unready,
     status::Status,
@@ -32,11 +33,22 @@ const STATUS_DEADLINE: Duration = Duration::from_secs(1);
 /// Requests that may wait for the agent.
 const STATUS_QUEUE: usize = 16;
 
-/// Asks the agent for a status document. One who no longer waits has closed `reply`.
+/// Asks the agent for a document. One who no longer waits has closed the channel that it goes to.
 #[derive(Debug)]
-pub struct StatusRequest {
-    /// Where the document goes.
-    pub reply: oneshot::Sender<Status>,
+pub enum StatusRequest {
+    /// How things are now.
+    Status(oneshot::Sender<Status>),
+    /// The rates of everything.
+    History(oneshot::Sender<History>),
+    /// What has been of one backend.
+    Backend {
+        /// Its service.
+        service: String,
+        /// Its name.
+        backend: String,
+        /// Where the document goes; `None` if there is no such backend.
+        reply: oneshot::Sender<Option<BackendHistory>>,
+    },
 }
 
 /// Where the server gets its documents from: each is made by the agent when it is asked for.
@@ -69,10 +81,42 @@ impl StatusSource {
     /// # Errors
     /// The agent is busy or stopping.
     pub async fn get(&self) -> Result<Status, StatusError> {
+        self.ask(StatusRequest::Status).await
+    }
+
+    /// The rates of everything.
+    ///
+    /// # Errors
+    /// The agent is busy or stopping.
+    pub async fn history(&self) -> Result<History, StatusError> {
+        self.ask(StatusRequest::History).await
+    }
+
+    /// What has been of one backend; `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// The agent is busy or stopping.
+    pub async fn backend_history(
+        &self,
+        service: String,
+        backend: String,
+    ) -> Result<Option<BackendHistory>, StatusError> {
+        self.ask(|reply| StatusRequest::Backend {
+            service,
+            backend,
+            reply,
+        })
+        .await
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<T>) -> StatusRequest,
+    ) -> Result<T, StatusError> {
         let ask = async {
             let (reply, document) = oneshot::channel();
             self.requests
-                .send(StatusRequest { reply })
+                .send(request(reply))
                 .await
                 .map_err(|_| StatusError::Stopping)?;
             document.await.map_err(|_| StatusError::Stopping)
@@ -102,13 +146,15 @@ fn router(source: StatusSource) -> Router {
         move |State(source): State<StatusSource>| async move { metrics(&page, &source).await };
     Router::new()
         .route("/status", get(status))
+        .route("/history", get(history))
+        .route("/history/{service}/{backend}", get(backend_history))
         .route("/metrics", get(metrics))
         .route("/livez", get(async || (NO_STORE, "ok\n")))
         .route("/readyz", get(readyz))
         .fallback(async || {
             (
                 StatusCode::NOT_FOUND,
-                "not found: there are /status, /metrics, /livez and /readyz\n",
+                "not found: there are /status, /history, /metrics, /livez and /readyz\n",
             )
         })
         .method_not_allowed_fallback(async || {
@@ -123,6 +169,27 @@ fn router(source: StatusSource) -> Router {
 async fn status(State(source): State<StatusSource>) -> Response {
     match source.get().await {
         Ok(document) => (NO_STORE, Json(document)).into_response(),
+        Err(error) => unavailable(error),
+    }
+}
+
+async fn history(State(source): State<StatusSource>) -> Response {
+    match source.history().await {
+        Ok(document) => (NO_STORE, Json(document)).into_response(),
+        Err(error) => unavailable(error),
+    }
+}
+
+async fn backend_history(
+    State(source): State<StatusSource>,
+    Path((service, backend)): Path<(String, String)>,
+) -> Response {
+    match source.backend_history(service, backend).await {
+        Ok(Some(document)) => (NO_STORE, Json(document)).into_response(),
+        Ok(None) => {
+            let text = "not found: no service has such a backend\n";
+            (StatusCode::NOT_FOUND, NO_STORE, text).into_response()
+        }
         Err(error) => unavailable(error),
     }
 }

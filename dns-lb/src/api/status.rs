@@ -33,6 +33,10 @@ pub struct Status {
     pub tables: Tables,
     /// In the order of the configuration.
     pub services: Vec<Service>,
+    /// The last changes of a backend's health since the agent started, the newest first, 100 at
+    /// most.
+    #[serde(default)]
+    pub recent_transitions: Vec<Transition>,
 }
 
 /// The XDP program, where it runs and what it has counted.
@@ -109,6 +113,9 @@ pub struct Service {
     pub policy: Policy,
     /// Packets for the service, however they ended.
     pub packets: u64,
+    /// The same a second, over the last second; null while that is not known.
+    #[serde(default)]
+    pub packets_per_second: Option<f64>,
     /// Octets of the frames that were steered, Ethernet header included, without FCS.
     pub bytes: u64,
     /// Whether too few backends are up, so that probes are not believed and all that are enabled
@@ -188,6 +195,9 @@ pub struct Backend {
     pub share: f64,
     /// Packets steered to it.
     pub packets: u64,
+    /// The same a second, over the last second; null while that is not known.
+    #[serde(default)]
+    pub packets_per_second: Option<f64>,
     /// Octets of those frames, Ethernet header included, without FCS.
     pub bytes: u64,
     /// The newest probe that has ended; null before the first.
@@ -208,6 +218,24 @@ pub struct Backend {
     pub identity: Option<String>,
     /// Probes since the agent has had this backend.
     pub probes: Probes,
+}
+
+/// A change of a backend's health.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Transition {
+    /// When.
+    pub at: Timestamp,
+    /// The backend's service.
+    pub service: String,
+    /// The backend.
+    pub backend: String,
+    /// What its health was.
+    pub from: Health,
+    /// What it became.
+    pub to: Health,
+    /// Why it went down; null if it did not.
+    pub reason: Option<String>,
 }
 
 /// Changes of a backend's health.
@@ -256,7 +284,7 @@ pub struct Probes {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LastProbe {
-    /// When it ended.
+    /// When it began.
     pub at: Timestamp,
     /// How, in a few words: `NOERROR`, `REFUSED not accepted`, `timeout`, `port refused`.
     pub outcome: String,

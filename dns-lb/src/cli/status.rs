@@ -140,7 +140,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::api::server::{StatusSource, serve};
+    use crate::api::server::{StatusRequest, StatusSource, serve};
 
     #[test]
     fn any_address_becomes_loopback() {
@@ -178,8 +178,10 @@ mod tests {
         let (source, mut requests) = StatusSource::new();
         tokio::spawn(serve(listener, source, std::future::pending()));
         let agent = tokio::spawn(async move {
-            let request = requests.recv().await.unwrap();
-            request.reply.send(Status::sample()).unwrap();
+            let Some(StatusRequest::Status(reply)) = requests.recv().await else {
+                panic!("the status is asked for");
+            };
+            reply.send(Status::sample()).unwrap();
         });
         let document = get_status(&authority).await.unwrap();
         agent.await.unwrap();

@@ -154,3 +154,28 @@ fn a_link_of_this_host_that_goes_freezes_verdicts_until_the_backend_is_found_aga
     assert_eq!(say(true, Err(resolving())), (false, false));
     assert_eq!(say(true, found()), (true, false));
 }
+
+#[test]
+fn the_last_probes_and_changes_are_kept_the_newest_first() {
+    let config = config("s", &[("a", "10.0.0.1")]);
+    let (mut knowledge, ids) = start(&config);
+    for number in 0..300 {
+        let health = match number % 2 {
+            0 => Health::Up,
+            _ => Health::Down,
+        };
+        knowledge.record(report(&knowledge, 0, health));
+    }
+    let knowledge = reload(&config, &config, knowledge, &ids);
+    let changes: Vec<_> = knowledge.recent_transitions().collect();
+    assert_eq!(changes.len(), 100);
+    assert_eq!((changes[0].from, changes[0].to), (Health::Up, Health::Down));
+    assert!(changes[0].reason.is_some() && changes[1].reason.is_none());
+    assert_eq!((&*changes[0].service, &*changes[0].backend), ("s", "a"));
+
+    let state = knowledge.state(0, 0);
+    let causes: Vec<String> = state.recent_probes().map(|probe| probe.cause).collect();
+    assert_eq!(causes.len(), 64);
+    assert_eq!(causes[..3], ["malformed", "passed", "malformed"]);
+    assert_eq!(state.probes().total, 300);
+}

@@ -205,7 +205,10 @@ async fn gives_the_status_too() {
     let mut requests = server.requests.take().unwrap();
     tokio::spawn(async move {
         let request = requests.recv().await.unwrap();
-        request.reply.send(Status::sample()).unwrap();
+        let StatusRequest::Status(reply) = request else {
+            panic!("the status is asked for");
+        };
+        reply.send(Status::sample()).unwrap();
     });
     let get = b"GET /status HTTP/1.1\r\nhost: x\r\n\r\n";
     let (code, document) = parse(&server.exchange(get).await);

@@ -191,7 +191,7 @@ fn counted() -> (StatusSource, tokio::task::JoinHandle<u64>) {
     let (source, mut requests) = StatusSource::new();
     let made = tokio::spawn(async move {
         let mut made = 0;
-        while let Some(StatusRequest { reply }) = requests.recv().await {
+        while let Some(StatusRequest::Status(reply)) = requests.recv().await {
             made += 1;
             let mut status = Status::sample();
             status.generation = made;
@@ -233,7 +233,9 @@ async fn without_a_document_there_are_no_metrics_and_the_last_are_not_passed_off
     let (source, mut requests) = StatusSource::new();
     let page = Page::default();
     let answer = async {
-        let StatusRequest { reply } = requests.recv().await.unwrap();
+        let Some(StatusRequest::Status(reply)) = requests.recv().await else {
+            panic!("the status is asked for");
+        };
         let _ = reply.send(Status::sample());
         requests
     };

@@ -50,9 +50,19 @@ impl Server {
         let mut requests = self.requests.take().unwrap();
         tokio::spawn(async move {
             while let Some(request) = requests.recv().await {
-                let mut status = Status::sample();
-                change(&mut status);
-                let _ = request.reply.send(status);
+                match request {
+                    StatusRequest::Status(reply) => {
+                        let mut status = Status::sample();
+                        change(&mut status);
+                        let _ = reply.send(status);
+                    }
+                    StatusRequest::History(reply) => drop(reply.send(History::sample())),
+                    StatusRequest::Backend {
+                        service,
+                        backend,
+                        reply,
+                    } => drop(reply.send(backend_sample(service, backend))),
+                }
             }
         });
         self
@@ -86,6 +96,38 @@ async fn gives_the_document_made_when_asked() {
     assert!(head.contains("cache-control: no-store"), "{head}");
     let document: Status = serde_json::from_str(&body).unwrap();
     assert_eq!(document, Status::sample());
+}
+
+/// What there is of the one backend that there is.
+fn backend_sample(service: String, backend: String) -> Option<BackendHistory> {
+    let known = &Status::sample().services[0].backends[0];
+    (backend == known.name).then(|| BackendHistory {
+        service,
+        backend,
+        packets_per_second: vec![1.0, 2.5],
+        probes: known.last_probe.clone().into_iter().collect(),
+    })
+}
+
+#[tokio::test]
+async fn gives_what_has_been() {
+    let server = Server::start().await.answer();
+    let (head, body) = server.get("/history").await;
+    assert!(head.starts_with("http/1.1 200 "), "{head}");
+    assert!(head.contains("cache-control: no-store"), "{head}");
+    let document: History = serde_json::from_str(&body).unwrap();
+    assert_eq!(document, History::sample());
+
+    let (head, body) = server.get("/history/resolvers/dns1").await;
+    assert!(head.starts_with("http/1.1 200 "), "{head}");
+    let expected = "{\"service\":\"resolvers\",\"backend\":\"dns1\",\
+                    \"packets_per_second\":[1.0,2.5],\"probes\":[{\"at\":";
+    assert!(body.starts_with(expected), "{body}");
+
+    for path in ["/history/resolvers/nobody", "/history/resolvers/%ff"] {
+        let (head, _) = server.get(path).await;
+        assert!(head.starts_with("http/1.1 4"), "{path}: {head}");
+    }
 }
 
 #[tokio::test]
@@ -145,7 +187,7 @@ async fn answers_what_it_has_and_nothing_else() {
 
 #[tokio::test]
 async fn says_that_the_agent_is_busy_or_gone() {
-    const ASKING: [&str; 3] = ["/status", "/metrics", "/readyz"];
+    const ASKING: [&str; 4] = ["/status", "/history", "/metrics", "/readyz"];
     let mut server = Server::start().await;
     for path in ASKING {
         let (head, body) = server.get(path).await;

@@ -40,6 +40,7 @@ impl Status {
             configured_weight: 2,
             share: if rtt_us.is_some() { 1.0 } else { 0.0 },
             packets: if rtt_us.is_some() { 1_234_567 } else { 0 },
+            packets_per_second: rtt_us.map(|_| 2_000.5),
             bytes: if rtt_us.is_some() { 92_592_525 } else { 0 },
             last_probe: Some(LastProbe {
                 at: time("2026-01-31T12:00:00.100Z"),
@@ -108,6 +109,7 @@ impl Status {
                 protocols: vec![Protocol::Udp],
                 policy: Policy::Hash,
                 packets: 1_234_567,
+                packets_per_second: Some(2_000.5),
                 bytes: 92_592_525,
                 failed_open: false,
                 endings: endings(&service),
@@ -124,6 +126,14 @@ impl Status {
                     backend(1, Health::Up, "answered NOERROR", Some(213)),
                     backend(2, Health::Down, "timeout", None),
                 ],
+            }],
+            recent_transitions: vec![Transition {
+                at: time("2026-01-31T11:00:00.000Z"),
+                service: "resolvers".to_owned(),
+                backend: "dns2".to_owned(),
+                from: Health::Up,
+                to: Health::Down,
+                reason: Some("timeout".to_owned()),
             }],
         }
     }
@@ -161,6 +171,7 @@ fn names_are_those_that_others_build_on() {
         "configured_weight": 2,
         "share": 1.0,
         "packets": 1_234_567,
+        "packets_per_second": 2_000.5,
         "bytes": 92_592_525,
         "last_probe": {
             "at": "2026-01-31T12:00:00.100Z",
@@ -194,6 +205,7 @@ fn names_are_those_that_others_build_on() {
         "configured_weight": 2,
         "share": 0.0,
         "packets": 0,
+        "packets_per_second": null,
         "bytes": 0,
         "last_probe": {
             "at": "2026-01-31T12:00:00.100Z",
@@ -234,6 +246,7 @@ fn names_are_those_that_others_build_on() {
             "protocols": ["udp"],
             "policy": "hash",
             "packets": 1_234_567,
+            "packets_per_second": 2_000.5,
             "bytes": 92_592_525,
             "failed_open": false,
             "endings": zero_but(&[("transmitted", 1_234_567)]),
@@ -246,6 +259,14 @@ fn names_are_those_that_others_build_on() {
                 "edns": 900,
             },
             "backends": [up, down],
+        }],
+        "recent_transitions": [{
+            "at": "2026-01-31T11:00:00.000Z",
+            "service": "resolvers",
+            "backend": "dns2",
+            "from": "up",
+            "to": "down",
+            "reason": "timeout",
         }],
     });
     assert_eq!(document, expected);

@@ -253,3 +253,63 @@ fn it_is_ready_as_long_as_somebody_answers() {
     stage.lab.backends[1].start().expect("the server starts");
     wait_until("somebody is up", || answer("/readyz").0 == 200);
 }
+
+#[test]
+fn what_has_been_lately_is_told() {
+    let mut stage = stage();
+    let balancer = stage.lab.balancer.clone();
+    let document = |path: &str| -> Value {
+        let (status, body) = get(&balancer, AGENT, path).expect("the agent");
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).expect("JSON")
+    };
+    let rates = |document: &Value| -> (f64, f64) {
+        let service = &document["services"][0];
+        let backends = service["backends"].as_array().expect("backends");
+        let rate = |of: &Value| of["packets_per_second"].as_f64().unwrap_or_default();
+        (rate(service), backends.iter().map(rate).sum())
+    };
+    let client = &stage.lab.clients[0].node;
+    let load = Load::start(client, VIP, RATE / 4, Ports::Fresh).expect("a load");
+    wait_until("the rate is that of the load", || {
+        let (service, backends) = rates(&document("/status"));
+        // Read within the same moment, one after the other, and rounded.
+        let alike = (service - backends).abs() < 0.1 * service;
+        alike && service > 0.7 * f64::from(RATE / 4) && service < 1.3 * f64::from(RATE / 4)
+    });
+    stage.lab.backends[1].kill().expect("the server runs");
+    stage.await_down("dns2");
+    let change = document("/status")["recent_transitions"][0].clone();
+    assert_eq!(change["backend"], "dns2", "{change}");
+    assert_eq!(
+        (&change["from"], &change["to"]),
+        (&"up".into(), &"down".into())
+    );
+    assert!(change["reason"].is_string(), "{change}");
+    load.stop().expect("a report");
+    wait_until("nothing comes any more", || {
+        rates(&document("/status")) == (0.0, 0.0)
+    });
+
+    let history = document("/history");
+    let service = &history["services"][0];
+    let lists = [service, &service["backends"][0], &service["backends"][1]];
+    for list in lists.map(|of| of["packets_per_second"].as_array().expect("rates")) {
+        let newest = list.last().expect("a rate").as_f64();
+        assert_eq!(newest, Some(0.0), "{list:?}");
+        assert!(
+            list.iter().any(|rate| rate.as_f64() > Some(50.0)),
+            "{list:?}"
+        );
+    }
+    let dead = document("/history/resolvers/dns2");
+    let probes = dead["probes"].as_array().expect("probes");
+    let causes: Vec<&str> = probes
+        .iter()
+        .filter_map(|probe| probe["cause"].as_str())
+        .collect();
+    assert_ne!(causes[0], "passed", "{causes:?}");
+    assert!(causes.contains(&"passed"), "{causes:?}");
+    let nobody = get(&balancer, AGENT, "/history/resolvers/nobody").expect("the agent");
+    assert_eq!(nobody.0, 404);
+}

@@ -20,7 +20,7 @@ impl Checker<'_> {
         let rules = schema.as_object().expect("a schema");
         for (keyword, rule) in rules {
             let fault = match keyword.as_str() {
-                "$schema" | "$defs" | "title" | "description" => None,
+                "$schema" | "$defs" | "title" | "description" | "default" => None,
                 "$ref" => {
                     let path = rule.as_str().and_then(|path| path.strip_prefix('#'));
                     let target = path.and_then(|path| self.root.pointer(path));

@@ -12,6 +12,7 @@ mod rates;
 mod reach;
 mod reload;
 mod service_manager;
+mod signals;
 #[cfg(test)]
 mod simulation;
 mod start;
@@ -23,7 +24,6 @@ use anyhow::{Context as _, anyhow};
 use dns_lb_common::HashKey;
 use tokio::{
     net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
     task::JoinHandle,
     time::{Instant, sleep_until},
@@ -31,8 +31,13 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use self::{
-    applier::Applier, keeper::Keeper, knowledge::Knowledge, rates::Rates, reach::Peers,
+    applier::Applier,
+    keeper::Keeper,
+    knowledge::Knowledge,
+    rates::Rates,
+    reach::Peers,
     service_manager::ServiceManager,
+    signals::{Signals, Told},
 };
 use crate::{
     admin::Ledger,
@@ -120,40 +125,6 @@ fn cannot_listen(address: SocketAddr, reason: &io::Error) -> anyhow::Error {
         _ => "",
     };
     anyhow!("cannot listen on {address} for the HTTP status: {reason}{remedy}")
-}
-
-/// What the agent is told by signals.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-}
-
-/// What a signal means.
-enum Told {
-    /// To end, by this signal.
-    Stop(&'static str),
-    /// To read the configuration again.
-    Reload,
-}
-
-impl Signals {
-    fn new() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            hang_up: listen(SignalKind::hangup())?,
-        })
-    }
-
-    async fn recv(&mut self) -> Told {
-        tokio::select! {
-            _ = self.terminate.recv() => Told::Stop("SIGTERM"),
-            _ = self.interrupt.recv() => Told::Stop("SIGINT"),
-            _ = self.hang_up.recv() => Told::Reload,
-        }
-    }
 }
 
 /// What the servers have for the loop.

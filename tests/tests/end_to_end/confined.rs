@@ -19,7 +19,7 @@ use dns_lb_tests::{
 
 use crate::stage::{RATE, START_LIMIT, binary};
 
-const UNIT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging/dns-lb.service");
+const PACKAGING: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../packaging");
 
 /// Where every user may run the binary, whoever owns the tree that it was built in.
 const BINARY: &str = "/run/dns-lb-binary";
@@ -31,8 +31,9 @@ const USER: u32 = 64053;
 struct Unit(String);
 
 impl Unit {
-    fn read() -> Self {
-        Self(fs::read_to_string(UNIT).expect("the unit"))
+    fn read(name: &str) -> Self {
+        let path = Path::new(PACKAGING).join(name);
+        Self(fs::read_to_string(path).expect("a unit"))
     }
 
     /// The values of a setting, in their order.
@@ -56,17 +57,6 @@ impl Unit {
         capabilities.split(' ').collect()
     }
 
-    /// What its ExecStartPre lines do as root, for another user than the package's.
-    fn preparation(&self) -> String {
-        let lines = self.values("ExecStartPre");
-        let lines = lines.iter().map(|line| {
-            let line = line.strip_prefix('+').expect("as root");
-            line.replace("-o dns-lb -g dns-lb", &format!("-o {USER} -g {USER}"))
-                .replace("dns-lb:dns-lb", &format!("{USER}:{USER}"))
-        });
-        lines.collect::<Vec<_>>().join("\n")
-    }
-
     /// A mount namespace in which the bpffs is seen as the unit says.
     fn view(&self) -> String {
         let (hidden, shown) = (self.value("TemporaryFileSystem"), self.value("BindPaths"));
@@ -80,6 +70,17 @@ impl Unit {
              mount -o remount,ro {hidden}\n"
         )
     }
+}
+
+/// What root does before each start, for another user than the package's.
+fn preparation() -> String {
+    let unit = Unit::read("dns-lb-bpffs.service");
+    let lines = unit.values("ExecStart");
+    let lines = lines.iter().map(|line| {
+        line.replace("-o dns-lb -g dns-lb", &format!("-o {USER} -g {USER}"))
+            .replace("dns-lb:dns-lb", &format!("{USER}:{USER}"))
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// A lab whose balancer is prepared for the agent as the package and the unit prepare it.
@@ -109,7 +110,7 @@ impl Confined {
         );
         let confined = Self {
             agent: Agent::beside(node, binary()),
-            unit: Unit::read(),
+            unit: Unit::read("dns-lb.service"),
             lab,
             configuration,
         };
@@ -128,7 +129,7 @@ impl Confined {
 
     /// The agent with these capabilities, in the unit's view of the bpffs; run by what `wrapper` says.
     fn command(&self, capabilities: &[&str], wrapper: &str) -> Command {
-        self.root(&self.unit.preparation());
+        self.root(&preparation());
         let names = |prefix: &str| {
             let names = capabilities.iter().map(|name| {
                 let name = name.strip_prefix("CAP_").expect("a capability");

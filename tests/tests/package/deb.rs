@@ -240,6 +240,7 @@ fn the_files_are_there(root: &CleanRoot) {
     for wanted in [
         "/usr/sbin/dns-lb",
         "/usr/lib/systemd/system/dns-lb.service",
+        "/usr/lib/systemd/system/dns-lb-bpffs.service",
         "/usr/lib/sysusers.d/dns-lb.conf",
         "/usr/share/man/man8/dns-lb.8.gz",
         "/usr/share/man/man8/dns-lb-run.8.gz",

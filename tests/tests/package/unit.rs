@@ -28,6 +28,9 @@ fn unit_of_this_machine(name: &str) -> PathBuf {
     let text = text.replace("/usr/sbin/dns-lb", "/bin/true");
     assert!(text.contains("ExecStart=/bin/true run"), "{text}");
     fs::write(&unit, text).expect("a unit");
+    // Found beside it.
+    let needed = UNIT.replace("dns-lb.service", "dns-lb-bpffs.service");
+    fs::copy(needed, directory.join("dns-lb-bpffs.service")).expect("the unit that it needs");
     unit
 }
 
@@ -44,6 +47,15 @@ fn it_is_a_valid_unit() {
     let output = analyze(&["verify", "--man=no"], &unit);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("WatchdogSecs"), "{said}");
+}
+
+/// Under systemd 252 its view of `/sys/fs/bpf` takes the place of the unit's own, and no agent starts.
+#[test]
+fn nothing_is_in_the_way_of_its_pins() {
+    let text = fs::read_to_string(UNIT).expect("the unit");
+    let settings: Vec<&str> = text.lines().collect();
+    assert!(settings.contains(&"BindPaths=/sys/fs/bpf/dns-lb"));
+    assert!(!settings.contains(&"ProtectKernelTunables=yes"));
 }
 
 #[test]

@@ -12,10 +12,14 @@ use anyhow::Context as _;
 use crate::process::{cargo, run_quietly};
 
 /// Single files of the tree, and where they go.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     (
         "packaging/dns-lb.service",
         "usr/lib/systemd/system/dns-lb.service",
+    ),
+    (
+        "packaging/dns-lb-bpffs.service",
+        "usr/lib/systemd/system/dns-lb-bpffs.service",
     ),
     (
         "packaging/dns-lb.sysusers",

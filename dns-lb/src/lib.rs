@@ -9,6 +9,8 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod datapath;
+pub mod doctor;
+mod ethtool;
 pub mod explain;
 pub mod health;
 pub mod import;

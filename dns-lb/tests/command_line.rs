@@ -73,6 +73,7 @@ fn every_verb_leaves_with_2_where_the_configuration_is_missing() {
         &["enable", "resolvers/dns1"],
         &["weight", "resolvers/dns1", "5"],
         &["reload"],
+        &["doctor"],
     ] {
         let output = dns_lb(&[verb, &["--config", "/nonexistent/dns-lb.toml"]].concat());
         assert_eq!(output.status.code(), Some(2), "{verb:?}");

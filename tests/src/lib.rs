@@ -23,6 +23,7 @@ pub mod relay;
 pub mod software;
 pub mod stand_in;
 pub mod talk;
+pub mod terminal;
 mod xdp_pass;
 
 pub use agent::Agent;
@@ -36,3 +37,4 @@ pub use process::Process;
 pub use relay::Relay;
 pub use software::Software;
 pub use talk::Talks;
+pub use terminal::Terminal;

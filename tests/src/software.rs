@@ -123,7 +123,7 @@ struct Zone {
 }
 
 /// What every server of the lab serves. Only the identity differs.
-fn zones(identity: &str) -> [Zone; 3] {
+fn zones(identity: &str) -> [Zone; 4] {
     let record = |owner: &str, kind, data: &str| (owner.to_owned(), kind, data.to_owned());
     let mut lab = vec![record(dns::IDENTITY, "TXT", &format!("\"{identity}\""))];
     lab.extend((0..50).map(|number| {
@@ -143,6 +143,10 @@ fn zones(identity: &str) -> [Zone; 3] {
                 record("mail.example.com.", "A", "203.0.113.25"),
                 record("www.example.com.", "A", "203.0.113.80"),
             ],
+        },
+        Zone {
+            origin: "example.net",
+            records: vec![record("www.example.net.", "A", "192.0.2.80")],
         },
         Zone {
             origin: "localnet",

@@ -30,6 +30,7 @@ use tokio::{
 };
 use tracing::{debug, error, info, warn};
 
+pub(crate) use self::reach::sources;
 use self::{
     applier::Applier,
     keeper::Keeper,

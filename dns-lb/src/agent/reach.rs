@@ -58,7 +58,7 @@ pub(super) fn reach(
 
 /// This host's addresses on an interface that a server on its link can answer to, those first whose
 /// network the server is in.
-fn sources(
+pub(crate) fn sources(
     server: IpAddr,
     ifindex: u32,
     neighbors: &Neighbors,

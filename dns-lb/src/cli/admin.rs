@@ -73,6 +73,8 @@ pub(super) struct Refused {
     text: String,
     /// What the command leaves with.
     pub(super) exit_code: u8,
+    /// Whether it is for how things are now: a change is made all the same if it is forced.
+    pub(super) is_conflict: bool,
 }
 
 /// Has the agent change backends, and prints what holds for them now.
@@ -92,12 +94,17 @@ pub(super) fn change(
     if arguments.json {
         print_json(&document)?;
     } else {
-        let lines = report.backends.iter().map(line);
-        let warning = report.warning.iter();
-        let warning = warning.map(|warning| format!("warning: {warning}\n"));
-        print(&lines.chain(warning).collect::<String>())?;
+        print(&said(&report))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What holds now, a line a backend.
+pub(super) fn said(report: &Changes) -> String {
+    let lines = report.backends.iter().map(line);
+    let warning = report.warning.iter();
+    let warning = warning.map(|warning| format!("warning: {warning}\n"));
+    lines.chain(warning).collect()
 }
 
 impl Backends {
@@ -111,6 +118,7 @@ impl Backends {
                     return Err(Refused {
                         text: format!("either {selected} or --all-services, not both"),
                         exit_code: EXIT_BAD_CONFIG,
+                        is_conflict: false,
                     });
                 };
                 *selected = Selection::AllServices {
@@ -156,25 +164,45 @@ pub(super) fn understand<T: DeserializeOwned>(document: &[u8]) -> anyhow::Result
 impl Agent {
     /// Has the agent do something, and returns the document that it answers with.
     pub(super) fn ask(&self, path: &str, request: &impl Serialize) -> anyhow::Result<Vec<u8>> {
-        let socket = match &self.socket {
-            Some(socket) => socket.clone(),
-            None => Config::load(&self.config.config)?.api.admin_socket,
-        };
-        let body = serde_json::to_vec(request)?;
+        let socket = self.find()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .context("cannot start the I/O runtime")?;
-        runtime.block_on(async {
-            let answered = tokio::time::timeout(DEADLINE, post(&socket, path, body)).await;
-            answered.unwrap_or_else(|_| {
-                bail!(
-                    "the agent at {} did not answer in {DEADLINE:?}",
-                    socket.display()
-                )
-            })
-        })
+        runtime.block_on(ask(&socket, path, request))
     }
+
+    /// Where the agent takes commands.
+    ///
+    /// # Errors
+    /// It is for the configuration to say, and that cannot be read or is not valid.
+    pub(super) fn find(&self) -> anyhow::Result<PathBuf> {
+        match &self.socket {
+            Some(socket) => Ok(socket.clone()),
+            None => Ok(Config::load(&self.config.config)?.api.admin_socket),
+        }
+    }
+
+    /// The configuration that says where the agent is.
+    pub(super) fn config(&self) -> &ConfigFile {
+        &self.config
+    }
+}
+
+/// Has the agent at a socket do something, and returns the document that it answers with.
+pub(super) async fn ask(
+    socket: &Path,
+    path: &str,
+    request: &impl Serialize,
+) -> anyhow::Result<Vec<u8>> {
+    let body = serde_json::to_vec(request)?;
+    let answered = tokio::time::timeout(DEADLINE, post(socket, path, body)).await;
+    answered.unwrap_or_else(|_| {
+        bail!(
+            "the agent at {} did not answer in {DEADLINE:?}",
+            socket.display()
+        )
+    })
 }
 
 async fn post(socket: &Path, path: &str, body: Vec<u8>) -> anyhow::Result<Vec<u8>> {
@@ -209,6 +237,7 @@ async fn post(socket: &Path, path: &str, body: Vec<u8>) -> anyhow::Result<Vec<u8
         } else {
             1
         },
+        is_conflict: code == StatusCode::CONFLICT,
     }
     .into())
 }

@@ -18,6 +18,10 @@ use crate::import::keepalived::{self, Disk, Options};
 /// Reads files and writes one: needs no privileges, and touches neither the kernel nor a running
 /// agent.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  dns-lb import keepalived /etc/keepalived/keepalived.conf | less
+  dns-lb import keepalived --help    what is translated, and how")]
 pub(super) struct Arguments {
     #[command(subcommand)]
     from: From,

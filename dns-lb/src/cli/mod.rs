@@ -2,16 +2,22 @@
 
 mod admin;
 mod check_config;
+mod client;
 mod disable;
+mod doctor;
 mod drain;
 mod enable;
 mod explain;
+mod figures;
 mod import;
 mod log;
+mod palette;
 mod reload;
 mod run;
 mod status;
 mod table;
+mod terminal;
+mod top;
 mod unload;
 mod weight;
 
@@ -57,6 +63,8 @@ Examples:
   dns-lb run                             steer, and probe until SIGTERM; traffic flows on after it
   dns-lb run --config ./dns-lb.toml      the same with another configuration
   dns-lb status                          who is up, who gets which share
+  dns-lb status --watch                  the same, every 2 seconds
+  dns-lb top                             live, with the whole screen: rates, probes, keys to drain
   dns-lb status --json | jq '.services[].backends[] | select(.health != \"up\")'
   dns-lb drain resolvers/dns1 --reason 'new disk'
                                          no new queries for it, until dns-lb enable resolvers/dns1
@@ -64,6 +72,7 @@ Examples:
   dns-lb reload --dry-run                what would change if the configuration were read again?
   dns-lb explain --from 198.51.100.7:4242 --to 192.168.0.200 --qname www.example.com
                                          what would become of this query, and why
+  dns-lb doctor                          what breaks Direct Routing here or on a server, and the remedy
   dns-lb unload                          steer no more
   dns-lb import keepalived /etc/keepalived/keepalived.conf --output /etc/dns-lb/dns-lb.toml
                                          a configuration made of keepalived's
@@ -75,12 +84,14 @@ enum Verb {
     Run(run::Arguments),
     CheckConfig(check_config::Arguments),
     Status(status::Arguments),
+    Top(top::Arguments),
     Drain(drain::Arguments),
     Disable(disable::Arguments),
     Enable(enable::Arguments),
     Weight(weight::Arguments),
     Reload(reload::Arguments),
     Explain(explain::Arguments),
+    Doctor(doctor::Arguments),
     Unload(unload::Arguments),
     Import(import::Arguments),
 }
@@ -109,12 +120,14 @@ impl Cli {
             Verb::Run(arguments) => run::execute(arguments),
             Verb::CheckConfig(arguments) => check_config::execute(arguments),
             Verb::Status(arguments) => status::execute(arguments),
+            Verb::Top(arguments) => top::execute(arguments),
             Verb::Drain(arguments) => drain::execute(arguments),
             Verb::Disable(arguments) => disable::execute(arguments),
             Verb::Enable(arguments) => enable::execute(arguments),
             Verb::Weight(arguments) => weight::execute(arguments),
             Verb::Reload(arguments) => reload::execute(arguments),
             Verb::Explain(arguments) => explain::execute(arguments),
+            Verb::Doctor(arguments) => doctor::execute(arguments),
             Verb::Unload(arguments) => unload::execute(arguments),
             Verb::Import(arguments) => import::execute(arguments),
         };
@@ -149,12 +162,16 @@ fn one_line(error: &anyhow::Error) -> String {
 
 /// Writes to standard output. A reader who has seen enough (`dns-lb status | head`) is no failure.
 fn print(text: &str) -> anyhow::Result<()> {
+    print_on(text).map(drop)
+}
+
+/// The same for who has more to say: whether anybody still reads.
+fn print_on(text: &str) -> anyhow::Result<bool> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot write to standard output")
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error).context("cannot write to standard output"),
     }
 }
 
@@ -188,9 +205,12 @@ mod tests {
         command.build();
         let mut helps = vec![command.render_long_help().to_string()];
         for verb in command.get_subcommands_mut() {
-            helps.push(verb.render_long_help().to_string());
+            let help = verb.render_long_help().to_string();
+            let teaches = help.contains("\nExamples:\n") || verb.get_name() == "help";
+            assert!(teaches, "dns-lb {} has no examples", verb.get_name());
+            helps.push(help);
         }
-        assert_eq!(helps.len(), 13, "the root, eleven verbs, help");
+        assert_eq!(helps.len(), 15, "the root, thirteen verbs, help");
         for line in helps.iter().flat_map(|help| help.lines()) {
             assert!(line.chars().count() <= 100, "{line}");
         }

@@ -20,6 +20,12 @@ use crate::{
 /// Stops on SIGTERM and SIGINT. The program stays and steers on as it was last told to, and the
 /// next start takes over from there.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  dns-lb run
+  dns-lb run --config ./dns-lb.toml --detach-on-exit    leaves nothing behind
+  RUST_LOG=debug dns-lb run
+  dns-lb run --log-format journald")]
 pub(super) struct Arguments {
     #[command(flatten)]
     config: ConfigFile,

@@ -1,32 +1,39 @@
 //! The status document as a table of at most 100 columns.
 
-use std::{fmt::Write as _, net::IpAddr, time::Duration};
+use std::{fmt::Write as _, net::IpAddr};
 
 use dns_lb_common::Ending;
 
-use crate::{
-    api::{
-        Timestamp,
-        status::{Backend, Queries, Service, Status},
-    },
-    health::Health,
+use super::{
+    figures::{self, age, fit, percent, rate, round_trip, short},
+    palette::{Palette, Tone},
+};
+use crate::api::{
+    Timestamp,
+    status::{Backend, Queries, Service, Status},
 };
 
+/// Columns of the widest line.
+pub(super) const WIDTH: usize = 100;
+
 /// Headings, the widest that each column becomes, and whether it holds numbers, which stand to the
-/// right. With indent and gaps: 100.
+/// right. With indent and gaps: [`WIDTH`].
 const COLUMNS: [(&str, usize, bool); 8] = [
-    ("BACKEND", 16, false),
+    ("BACKEND", 17, false),
     ("ADMIN", 8, false),
     ("HEALTH", 7, false),
     ("WEIGHT", 6, true),
     ("SHARE", 6, true),
-    ("PACKETS", 7, true),
+    ("Q/S", 6, true),
     ("LAST PROBE", 28, false),
     ("SINCE", 6, true),
 ];
 
+/// Said of a service whose probes are not believed.
+pub(super) const FAILED_OPEN: &str = "too few backends are up: steering as if all were";
+
 /// The document as text, as of `now`.
-pub(super) fn render(status: &Status, now: Timestamp) -> String {
+pub(super) fn render(status: &Status, now: Timestamp, palette: Palette) -> String {
     let mut text = format!(
         "dns-lb {}, up {}, generation {}",
         status.version,
@@ -43,43 +50,44 @@ pub(super) fn render(status: &Status, now: Timestamp) -> String {
     text.push('\n');
     for service in &status.services {
         text.push('\n');
-        push_service(&mut text, service, now);
+        push_service(&mut text, service, now, palette);
     }
     text
 }
 
-fn push_service(text: &mut String, service: &Service, now: Timestamp) {
-    let vips: Vec<String> = service.vips.iter().map(IpAddr::to_string).collect();
-    let protocols: Vec<String> = service.protocols.iter().map(ToString::to_string).collect();
-    let facts = [
-        service.name.clone(),
-        vips.join(" "),
-        format!("port {} {}", service.port, protocols.join(" ")),
-        service.policy.to_string(),
-        format!("{} packets", short(service.packets)),
-        format!("{}B", short(service.bytes)),
-    ];
+fn push_service(text: &mut String, service: &Service, now: Timestamp, palette: Palette) {
+    let mut facts = vec![service.name.clone(), addresses(service)];
+    facts.push(service.policy.to_string());
+    let known = service.packets_per_second.is_some();
+    facts.extend(known.then(|| format!("{} q/s", rate(service.packets_per_second))));
+    facts.push(format!("{} packets", short(service.packets)));
+    facts.push(format!("{}B", short(service.bytes)));
     push_wrapped(text, "", &facts);
     if service.failed_open {
-        text.push_str("  too few backends are up: steering as if all were\n");
+        text.push_str("  ");
+        text.push_str(&palette.paint(Tone::Bad, FAILED_OPEN));
+        text.push('\n');
     }
     push_counts(text, service);
 
-    let heading = COLUMNS.map(|(heading, _, _)| heading.to_owned());
-    let rows: Vec<[String; COLUMNS.len()]> = std::iter::once(heading)
+    let heading = COLUMNS.map(|(heading, _, _)| (heading.to_owned(), Tone::Plain));
+    let rows: Vec<[(String, Tone); COLUMNS.len()]> = std::iter::once(heading)
         .chain(service.backends.iter().map(|backend| row(backend, now)))
         .collect();
     let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
+        let cells = rows.iter().map(|row| row[column].0.chars().count());
         cells.max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
     for row in &rows {
         let mut line = String::new();
-        for ((cell, width), (_, _, number)) in row.iter().zip(&widths).zip(COLUMNS) {
-            let _ = match number {
-                true => write!(line, "  {cell:>width$}"),
-                false => write!(line, "  {cell:<width$}"),
+        for (((cell, tone), width), (_, _, number)) in row.iter().zip(&widths).zip(COLUMNS) {
+            let padding = " ".repeat(width.saturating_sub(cell.chars().count()));
+            let cell = palette.paint(*tone, cell);
+            line += "  ";
+            line += &match number {
+                true => padding + &cell,
+                false => cell + &padding,
             };
         }
         text.push_str(line.trim_end());
@@ -90,8 +98,16 @@ fn push_service(text: &mut String, service: &Service, now: Timestamp) {
     }
 }
 
+/// Where clients send to: `192.168.0.200, port 53 udp tcp`.
+pub(super) fn addresses(service: &Service) -> String {
+    let vips: Vec<String> = service.vips.iter().map(IpAddr::to_string).collect();
+    let protocols: Vec<String> = service.protocols.iter().map(ToString::to_string).collect();
+    let (vips, protocols) = (vips.join(" "), protocols.join(" "));
+    format!("{vips}, port {} {protocols}", service.port)
+}
+
 /// What an operator should know of a backend that has no place in the table.
-fn notes(backend: &Backend) -> Vec<String> {
+pub(super) fn notes(backend: &Backend) -> Vec<String> {
     let name = &backend.name;
     let mut notes = Vec::new();
     if let Some(reason) = &backend.reason {
@@ -175,17 +191,22 @@ fn by_kind(queries: &Queries) -> impl Iterator<Item = (&str, u64)> {
 }
 
 /// Whether a backend has had the packets that ended so.
-fn is_steered(ending: &str) -> bool {
+pub(super) fn is_steered(ending: &str) -> bool {
     let steered = [Ending::Transmitted, Ending::Redirected, Ending::Delivered];
     steered.iter().any(|steered| steered.name() == ending)
 }
 
 /// Facts on one line, or on more where they do not fit.
 fn push_wrapped(text: &mut String, heading: &str, facts: &[String]) {
+    push_words(text, heading, &facts.join(", "), WIDTH);
+}
+
+/// Words on one line, or on more where they do not fit so many columns.
+pub(super) fn push_words(text: &mut String, heading: &str, words: &str, columns: usize) {
     let mut line = heading.to_owned();
-    for word in facts.join(", ").split(' ') {
-        let word = fit(word, 98);
-        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > 100 {
+    for word in words.split(' ') {
+        let word = fit(word, columns.saturating_sub(2));
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > columns {
             text.push_str(&line);
             text.push('\n');
             line = " ".to_owned();
@@ -199,201 +220,23 @@ fn push_wrapped(text: &mut String, heading: &str, facts: &[String]) {
     text.push('\n');
 }
 
-fn row(backend: &Backend, now: Timestamp) -> [String; COLUMNS.len()] {
-    let health = match backend.health {
-        Health::Unknown => "unknown",
-        Health::Up => "up",
-        Health::Down => "DOWN",
-    };
-    let probe = match &backend.last_probe {
-        None => "none yet".to_owned(),
-        Some(probe) => match probe.rtt_us {
-            None => probe.outcome.clone(),
-            Some(rtt_us) => format!("{}, {}", probe.outcome, round_trip(rtt_us)),
-        },
-    };
+fn row(backend: &Backend, now: Timestamp) -> [(String, Tone); COLUMNS.len()] {
     let cells = [
-        backend.name.clone(),
-        backend.admin.to_string(),
-        health.to_owned(),
-        backend.weight.to_string(),
-        format!("{:.1}%", 100.0 * backend.share),
-        short(backend.packets),
-        probe,
-        age(backend.since.until(now)),
+        (backend.name.clone(), Tone::Plain),
+        (backend.admin.to_string(), Tone::of_admin(backend.admin)),
+        (
+            figures::health(backend.health).to_owned(),
+            Tone::of_health(backend.health),
+        ),
+        (backend.weight.to_string(), Tone::Plain),
+        (percent(backend.share), Tone::of_share(backend)),
+        (rate(backend.packets_per_second), Tone::Plain),
+        (figures::last_probe(backend), Tone::Plain),
+        (age(backend.since.until(now)), Tone::Plain),
     ];
     let mut widths = COLUMNS.into_iter().map(|(_, width, _)| width);
-    cells.map(|cell| fit(&cell, widths.next().unwrap_or(0)))
-}
-
-/// At most so many characters, none of which moves a terminal's cursor.
-fn fit(text: &str, width: usize) -> String {
-    let mut printable: Vec<char> = text.chars().filter(|c| !c.is_control()).collect();
-    if printable.len() > width {
-        printable.truncate(width - 1);
-        printable.push('…');
-    }
-    printable.into_iter().collect()
-}
-
-/// A count in at most six characters: exact below a million, then to a tenth of a million, of a
-/// thousand millions, and so on.
-fn short(count: u64) -> String {
-    let units = [
-        ("E", 1_000_000_000_000_000_000),
-        ("P", 1_000_000_000_000_000),
-        ("T", 1_000_000_000_000),
-        ("G", 1_000_000_000),
-        ("M", 1_000_000),
-    ];
-    match units.into_iter().find(|(_, size)| count >= *size) {
-        Some((unit, size)) => format!("{}.{}{unit}", count / size, count % size / (size / 10)),
-        None => count.to_string(),
-    }
-}
-
-fn round_trip(micros: u64) -> String {
-    if micros < 1_000 {
-        format!("{micros} us")
-    } else {
-        format!("{}.{} ms", micros / 1_000, micros % 1_000 / 100)
-    }
-}
-
-/// How long ago, in at most six characters: the two largest units.
-fn age(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds}s"),
-        (0, 0, _) => format!("{minutes}m{}s", seconds % 60),
-        (0, _, _) => format!("{hours}h{}m", minutes % 60),
-        (1..100, _, _) => format!("{days}d{}h", hours % 24),
-        _ => format!("{days}d"),
-    }
+    cells.map(|(cell, tone)| (fit(&cell, widths.next().unwrap_or(0)), tone))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn now() -> Timestamp {
-        "2026-01-31T12:00:05Z".parse().unwrap()
-    }
-
-    #[test]
-    fn shows_what_an_operator_looks_for() {
-        let expected = "\
-dns-lb 0.1.0, up 2h0m, generation 7
-eth0: native, program 41, link 5
-
-resolvers, 192.168.0.200, port 53 udp, hash, 1.2M packets, 92.5MB
-  tcp: 70 segments, 10 connections
-  queries: 1000 a, 900 with EDNS
-  BACKEND  ADMIN    HEALTH  WEIGHT   SHARE  PACKETS  LAST PROBE                SINCE
-  dns1     enabled  up           1  100.0%     1.2M  answered NOERROR, 213 us   1h0m
-  dns2     enabled  DOWN         1    0.0%        0  timeout                    1h0m
-  dns2 is down: timeout
-  dns2 stays down: interface eth0 is down
-  dns2 is enabled, weight not 2, by uid 0 (root), pid 42: new disk
-  dns2 gets nothing: its MAC address is not known yet
-  dns2: 2 of 10 probes late, by up to 21.0 ms
-";
-        assert_eq!(render(&Status::sample(), now()), expected);
-    }
-
-    #[test]
-    fn says_why_a_backend_is_not_on_the_link() {
-        let mut status = Status::sample();
-        let [first, second] = status.services[0].backends.as_mut_slice() else {
-            panic!("two backends");
-        };
-        first.unresolved = Some("nobody on eth0 answers for it".to_owned());
-        second.unresolved = Some("no route to it".to_owned());
-        let text = render(&status, now());
-        for note in [
-            "  dns1 was last found at 02:00:00:00:00:01: nobody on eth0 answers for it\n",
-            "  dns2 gets nothing: no route to it\n",
-        ] {
-            assert!(text.contains(note), "{text}");
-        }
-    }
-
-    #[test]
-    fn says_what_was_not_steered_and_who_is_this_host() {
-        let mut status = Status::sample();
-        let service = &mut status.services[0];
-        for (ending, count) in [(Ending::MalformedUdp, 3), (Ending::Delivered, 5)] {
-            service.endings.insert(ending.name().to_owned(), count);
-        }
-        service.backends[1].local = true;
-        let text = render(&status, now());
-        assert!(
-            text.contains("\n  not steered: 3 malformed_udp\n"),
-            "{text}"
-        );
-        assert!(text.contains("\n  dns2 is this host\n"), "{text}");
-    }
-
-    #[test]
-    fn fits_a_hundred_columns_whatever_is_in_it() {
-        let mut status = Status::sample();
-        let service = &mut status.services[0];
-        service.name = "s".repeat(63);
-        service.vips = (0..40).map(|n| [203, 0, 113, n].into()).collect();
-        service.packets = u64::MAX;
-        service.bytes = u64::MAX;
-        service
-            .endings
-            .values_mut()
-            .for_each(|count| *count = u64::MAX);
-        let backend = &mut service.backends[0];
-        backend.name = "b".repeat(63);
-        backend.admin = crate::api::status::Admin::Disabled;
-        backend.health = Health::Unknown;
-        backend.weight = 1_000;
-        backend.packets = u64::MAX;
-        backend.since = "1971-01-01T00:00:00Z".parse().unwrap();
-        backend.unresolved = Some("u".repeat(200));
-        backend.reason = Some("\u{1b}[31m refused by a firewall far, far away, it seems".repeat(4));
-        let probe = backend.last_probe.as_mut().unwrap();
-        probe.outcome = "\u{1b}[31m refused by a firewall far, far away, it seems".to_owned();
-        let text = render(&status, now());
-        assert!(text.contains("18.4E"), "{text}");
-        for line in text.lines() {
-            assert!(
-                line.chars().count() <= 100,
-                "{}: {line}",
-                line.chars().count()
-            );
-            assert!(!line.contains('\u{1b}'), "{line}");
-        }
-    }
-
-    #[test]
-    fn numbers_stay_short() {
-        for (count, expected) in [
-            (0, "0"),
-            (999_999, "999999"),
-            (1_000_000, "1.0M"),
-            (999_999_999, "999.9M"),
-            (1_000_000_000, "1.0G"),
-            (u64::MAX, "18.4E"),
-        ] {
-            assert_eq!(short(count), expected);
-        }
-        for (seconds, expected) in [
-            (0, "0s"),
-            (59, "59s"),
-            (60, "1m0s"),
-            (3_599, "59m59s"),
-            (86_399, "23h59m"),
-            (99 * 86_400 + 86_399, "99d23h"),
-            (20_000 * 86_400, "20000d"),
-        ] {
-            assert_eq!(age(Duration::from_secs(seconds)), expected);
-        }
-        assert_eq!(round_trip(999), "999 us");
-        assert_eq!(round_trip(12_345), "12.3 ms");
-    }
-}
+mod tests;

@@ -11,6 +11,10 @@ use crate::datapath;
 ///
 /// Packets for the VIPs go to this host's own stack from then on. Refused while an agent runs.
 #[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  dns-lb unload
+  dns-lb unload --pin-dir /sys/fs/bpf/other")]
 pub(super) struct Arguments {
     #[command(flatten)]
     pins: PinDirectory,

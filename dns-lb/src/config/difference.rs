@@ -8,7 +8,7 @@ use super::{
 };
 
 /// Keys that a running agent does not take up, and why.
-const AT_START_ONLY: [(&str, &str); 6] = [
+pub(super) const AT_START_ONLY: [(&str, &str); 6] = [
     ("api.listen", "the agent listens there from its start on"),
     (
         "api.admin_socket",

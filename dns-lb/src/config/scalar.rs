@@ -208,7 +208,7 @@ const UNITS: [(&str, u64); 5] = [
     ("us", 1),
 ];
 
-fn parse_duration(text: &str) -> Option<Duration> {
+pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let unit_start = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(unit_start);
     let (_, micros) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
@@ -222,6 +222,9 @@ pub(crate) struct WrittenDuration(pub(crate) Duration);
 impl fmt::Display for WrittenDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total = self.0.as_micros();
+        if total == 0 {
+            return f.write_str("0s");
+        }
         let fits = |micros: u64| total.is_multiple_of(u128::from(micros));
         match UNITS.into_iter().find(|(_, micros)| fits(*micros)) {
             Some((unit, micros)) => write!(f, "{}{unit}", total / u128::from(micros)),

@@ -13,6 +13,7 @@ mod detach;
 mod error;
 mod explain;
 mod former;
+mod inspect;
 mod maps;
 mod pins;
 mod privilege;
@@ -36,6 +37,7 @@ pub use self::{
     counters::Counters,
     error::DatapathError,
     explain::{Explained, explain},
+    inspect::{Pinned, inspect},
     maps::Maps,
     pins::{AttachedMode, DEFAULT_PIN_DIR},
 };

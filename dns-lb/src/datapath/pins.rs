@@ -113,31 +113,16 @@ impl LinkPin {
 impl PinDirectory {
     /// Makes the directory if need be and locks it against a second agent.
     pub(super) fn open(path: &Path) -> Result<Self, DatapathError> {
+        check_place(path)?;
         let failed = |source| DatapathError::PinDirectory {
             path: path.to_owned(),
             source,
         };
-        if on_bpffs(path) {
-            // Made for this agent, or by an earlier one. Its parent may be anything: a service manager
-            // shows an agent this one directory of a bpffs.
-            let inode = fs::metadata(path).map_err(failed)?.ino();
-            if inode == BPF_FS_ROOT {
-                let path = path.to_owned();
-                return Err(DatapathError::BpffsRoot { path });
+        match fs::create_dir(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(failed(error));
             }
-        } else {
-            let parent = path.parent().unwrap_or(Path::new("/"));
-            if !parent.is_dir() {
-                return Err(failed(io::ErrorKind::NotFound.into()));
-            }
-            if !on_bpffs(parent) {
-                let path = path.to_owned();
-                return Err(DatapathError::NoBpffs { path });
-            }
-            fs::create_dir(path).or_else(|error| match error.kind() {
-                io::ErrorKind::AlreadyExists => Ok(()),
-                _ => Err(failed(error)),
-            })?;
+            _ => {}
         }
         let lock = File::open(path).map_err(failed)?;
         let directory = match lock.try_lock() {
@@ -253,6 +238,33 @@ impl PinDirectory {
             }),
         })
     }
+}
+
+/// Refuses what cannot be a pin directory; it need not be there. The parent of one that is there may be
+/// anything: a service manager shows an agent one directory of a bpffs.
+pub(super) fn check_place(path: &Path) -> Result<(), DatapathError> {
+    let failed = |source| DatapathError::PinDirectory {
+        path: path.to_owned(),
+        source,
+    };
+    if on_bpffs(path) {
+        return match fs::metadata(path).map_err(failed)?.ino() {
+            BPF_FS_ROOT => Err(DatapathError::BpffsRoot {
+                path: path.to_owned(),
+            }),
+            _ => Ok(()),
+        };
+    }
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    if !parent.is_dir() {
+        return Err(failed(io::ErrorKind::NotFound.into()));
+    }
+    if !on_bpffs(parent) {
+        return Err(DatapathError::NoBpffs {
+            path: path.to_owned(),
+        });
+    }
+    Ok(())
 }
 
 /// Whether a path lies on a BPF file system.

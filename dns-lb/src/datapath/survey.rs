@@ -4,7 +4,7 @@
 //! that is still attached steers by them while the new ones are filled. What the program writes by
 //! ids, counters and connections, is kept as long as it is known whose the ids are.
 
-use std::{collections::BTreeMap, os::fd::AsFd as _};
+use std::{collections::BTreeMap, os::fd::AsFd as _, path::Path};
 
 use aya::maps::{MapData, MapInfo, MapType};
 use dns_lb_common::{
@@ -88,7 +88,7 @@ impl Survey {
             }
         }
         let version = match maps.get(map::CONTROL) {
-            Some(shape) => abi_version(directory, shape)?,
+            Some(shape) => abi_version(directory.path(), shape)?,
             None => 0,
         };
         if version > ABI_VERSION {
@@ -242,14 +242,19 @@ impl Shape {
     }
 }
 
+/// The layout version of the pinned maps, of whose `control` map this is said.
+pub(super) fn version(directory: &Path, control: &MapInfo) -> Result<u32, DatapathError> {
+    abi_version(directory, &Shape::of(control))
+}
+
 /// The first word of the pinned `control` map, which is the version whatever the layout; 0 if the
 /// map has none.
-fn abi_version(directory: &PinDirectory, shape: &Shape) -> Result<u32, DatapathError> {
+fn abi_version(directory: &Path, shape: &Shape) -> Result<u32, DatapathError> {
     if shape.map_type != Some(MapType::Array) {
         return Ok(0);
     }
     let failed = DatapathError::map("read", map::CONTROL);
-    let data = MapData::from_pin(directory.map(map::CONTROL)).map_err(&failed)?;
+    let data = MapData::from_pin(directory.join(map::CONTROL)).map_err(&failed)?;
     let word = first_word(data.fd().as_fd(), shape.value_size)
         .map_err(|error| failed(aya::maps::MapError::IoError(error)))?;
     Ok(word.unwrap_or(0))

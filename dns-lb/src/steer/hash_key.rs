@@ -116,6 +116,15 @@ pub fn load_hash_key(path: &Path) -> Result<Option<HashKey>, HashKeyError> {
     }
 }
 
+/// What tells one key from another, and nothing of either: 16 hexadecimal digits.
+#[must_use]
+pub fn fingerprint(key: &HashKey) -> String {
+    let [first, second] = key.words;
+    let mut hasher = SipHasher13::new_with_keys(first, second);
+    hasher.write(b"dns-lb fingerprint");
+    format!("{:016x}", hasher.finish())
+}
+
 /// Writes the key beside its place and moves it there: a crash leaves no half of a key.
 fn create(path: &Path, key: &HashKey) -> io::Result<()> {
     if let Some(directory) = path
@@ -181,6 +190,14 @@ mod tests {
             1,
             "a draft is left"
         );
+    }
+
+    #[test]
+    fn a_fingerprint_stays_and_tells_keys_apart() {
+        let of = |words| fingerprint(&HashKey { words });
+        // Another version must not call the same key by another name.
+        assert_eq!(of([1, 2]), "38a15f0afded2fea");
+        assert_ne!(of([1, 2]), of([2, 1]));
     }
 
     #[test]

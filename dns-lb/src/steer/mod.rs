@@ -13,7 +13,7 @@ mod vip_index;
 mod writer;
 
 pub use self::{
-    hash_key::{HashKeyError, load_hash_key, load_or_create_hash_key},
+    hash_key::{HashKeyError, fingerprint, load_hash_key, load_or_create_hash_key},
     ids::{Assignment, Known, Recorded, assign},
     plan::{Knowledge, Location, Member, Plan, PlannedService, health_from_wire, mapped, plan},
     table::build_table,

@@ -24,14 +24,14 @@ pub(crate) const LOUD: u32 = 5_000;
 static MACHINE: RwLock<()> = RwLock::new(());
 
 /// A hold on the machine.
-enum Hold {
+pub(crate) enum Hold {
     Shared(#[expect(dead_code, reason = "held, not read")] RwLockReadGuard<'static, ()>),
     Alone(#[expect(dead_code, reason = "held, not read")] RwLockWriteGuard<'static, ()>),
 }
 
 impl Hold {
     /// Of a machine that others use too.
-    fn shared() -> Self {
+    pub(crate) fn shared() -> Self {
         // A test that failed has left the machine as any other does.
         Self::Shared(MACHINE.read().unwrap_or_else(PoisonError::into_inner))
     }

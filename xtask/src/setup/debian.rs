@@ -124,7 +124,9 @@ pub(super) fn by_hand(packages: &str) -> String {
 /// Takes a daemon that has been installed off the run levels, where systemd does not run: its
 /// mask says nothing to another init system.
 pub(super) fn disable(daemon: &str) -> anyhow::Result<()> {
-    if Path::new("/run/systemd/system").is_dir() {
+    // Some packages have a unit alone.
+    let has_script = Path::new("/etc/init.d").join(daemon).exists();
+    if Path::new("/run/systemd/system").is_dir() || !has_script {
         return Ok(());
     }
     run_quietly(Command::new("update-rc.d").args([daemon, "disable"])).map(drop)

@@ -13,14 +13,20 @@ pub(super) struct Tool {
     daemon: Option<&'static str>,
 }
 
-pub(super) const TOOLS: [Tool; 18] = [
+pub(super) const TOOLS: [Tool; 23] = [
     daemon("nsd", "nsd", "nsd"),
     daemon("knotd", "knot", "knot"),
     daemon("unbound", "unbound", "unbound"),
+    daemon("named", "bind9", "named"),
+    daemon("pdns_recursor", "pdns-recursor", "pdns-recursor"),
     tool("dig", "bind9-dnsutils"),
     tool("bpftool", "bpftool"),
     tool("ethtool", "ethtool"),
     tool("ip", "iproute2"),
+    // Commands of the documentation, which a test runs.
+    tool("curl", "curl"),
+    tool("jq", "jq"),
+    tool("sysctl", "procps"),
     tool("nft", "nftables"),
     tool("tcpdump", "tcpdump"),
     // With promtool.

@@ -292,3 +292,25 @@ fn fields_of_later_versions_are_skipped() {
     let read: Status = serde_json::from_value(document).unwrap();
     assert_eq!(read, Status::sample());
 }
+
+/// An older agent may say less than a newer command line asks for.
+#[test]
+fn fields_that_earlier_versions_lack_are_not_needed() {
+    let mut status = Status::sample();
+    let mut document = serde_json::to_value(&status).unwrap();
+    let remove = |object: &mut Value, field: &str| {
+        let fields = object.as_object_mut().expect("an object");
+        assert!(fields.remove(field).is_some(), "{field}");
+    };
+    remove(&mut document, "recent_transitions");
+    remove(&mut document["services"][0], "packets_per_second");
+    for place in 0..2 {
+        let backend = &mut document["services"][0]["backends"][place];
+        remove(backend, "packets_per_second");
+        status.services[0].backends[place].packets_per_second = None;
+    }
+    status.recent_transitions.clear();
+    status.services[0].packets_per_second = None;
+    let read: Status = serde_json::from_value(document).unwrap();
+    assert_eq!(read, status);
+}

@@ -1,5 +1,7 @@
 //! Whole files in, configurations or reports out.
 
+mod pages;
+mod reference;
 mod rows;
 
 use std::{collections::BTreeSet, fs, time::Duration};

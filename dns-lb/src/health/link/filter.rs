@@ -8,7 +8,7 @@ use libc::{
     BPF_LDX, BPF_MSH, BPF_RET, sock_filter,
 };
 
-use super::frame::{ETHERNET_HEADER, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
+use super::frame::{ETHERNET_HEADER, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6};
 
 /// What a program returns for a frame to be taken whole: more octets than a frame has.
 const WHOLE: u32 = u32::MAX;
@@ -25,6 +25,27 @@ const CHUNK: usize = 250;
 
 /// Takes nothing: for the sockets that only hold a port.
 pub(super) const NOTHING: [sock_filter; 1] = [statement(BPF_RET | BPF_K, DROP)];
+
+/// Takes what hosts answer when they are asked on a link who has an address: ARP replies (RFC 826) and
+/// neighbour advertisements (RFC 4861, 4.4).
+pub(super) const ADDRESS_ANSWERS: [sock_filter; 11] = {
+    const NETWORK: u32 = ETHERNET_HEADER as u32;
+    const REPLY: u32 = 2;
+    const ADVERTISEMENT: u32 = 136;
+    [
+        load_half(12),
+        jump_if(BPF_JEQ, ETHERTYPE_ARP as u32, 0, 2),
+        load_half(NETWORK + 6),
+        jump_if(BPF_JEQ, REPLY, 5, 6),
+        jump_if(BPF_JEQ, ETHERTYPE_IPV6 as u32, 0, 5),
+        load_octet(NETWORK + 6),
+        jump_if(BPF_JEQ, libc::IPPROTO_ICMPV6 as u32, 0, 3),
+        load_octet(NETWORK + 40),
+        jump_if(BPF_JEQ, ADVERTISEMENT, 0, 1),
+        ret(WHOLE),
+        ret(DROP),
+    ]
+};
 
 /// Takes UDP datagrams and TCP segments to one of these ports, and ICMP and ICMPv6 messages that
 /// say that a destination was not reached or a packet's time was over, if they quote a packet from

@@ -13,6 +13,7 @@ use crate::mac::MacAddress;
 /// Octets of an Ethernet header.
 pub(super) const ETHERNET_HEADER: usize = 14;
 pub(super) const ETHERTYPE_IPV4: u16 = 0x0800;
+pub(super) const ETHERTYPE_ARP: u16 = 0x0806;
 pub(super) const ETHERTYPE_IPV6: u16 = 0x86dd;
 
 /// Time to live and hop limit of what is sent, as Linux has it.

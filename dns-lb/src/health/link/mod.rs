@@ -18,6 +18,7 @@ mod mailbox;
 mod overhear;
 mod ports;
 mod socket;
+mod solicit;
 mod tap;
 mod tcp;
 
@@ -40,6 +41,7 @@ use crate::{health::Ignored, mac::MacAddress};
 
 pub use error::{LinkError, Operation};
 pub use overhear::{Overheard, overhear};
+pub use solicit::{Claim, solicit};
 pub use tcp::converse;
 
 /// Sends probes through the VIP. Clones are handles of the same.

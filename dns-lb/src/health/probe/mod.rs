@@ -3,7 +3,6 @@
 //! `question` and `reply` are pure. `socket` asks by the kernel's sockets, [`super::link`] through
 //! the VIP; `exchange` makes one of the two, and `round` makes a probe of many.
 
-mod carrier;
 mod exchange;
 mod outcome;
 mod question;

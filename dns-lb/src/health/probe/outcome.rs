@@ -282,7 +282,7 @@ impl Outcome {
 
     /// The same outcome of a probe that looked where replies go.
     #[cfg(test)]
-    pub(in crate::health) fn returning(self, return_path: Option<bool>) -> Self {
+    pub(crate) fn returning(self, return_path: Option<bool>) -> Self {
         Self {
             return_path,
             ..self

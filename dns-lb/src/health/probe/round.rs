@@ -7,12 +7,15 @@ use hickory_proto::op::ResponseCode;
 use tokio::time::Instant;
 
 use super::{
-    Extra, Prober, Reach, Target, carrier,
+    Extra, Prober, Reach, Target,
     exchange::{Asker, Finding, Manner, Way},
     outcome::{Ending, Outcome, OwnFault, Shortfall, Unasked, Unreachable},
     ways::ways,
 };
-use crate::config::{HealthCheck, IdentityQuery, Protocol, Transport};
+use crate::{
+    config::{HealthCheck, IdentityQuery, Protocol, Transport},
+    ethtool,
+};
 
 /// How many times an answer may be missed before the serial that it would show counts no more.
 const SERIAL_OUTLIVES: u32 = 4;
@@ -382,7 +385,7 @@ impl<'a> Tally<'a> {
         if is_silence
             && !asker.target.local
             && let Some(link) = &asker.reach.link
-            && let Ok(false) = carrier::has_carrier(&link.interface)
+            && let Ok(false) = ethtool::has_carrier(&link.interface)
         {
             let interface = link.interface.as_str().into();
             return OwnFault::NoCarrier { interface }.into();

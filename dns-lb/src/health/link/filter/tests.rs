@@ -215,3 +215,35 @@ proptest! {
         prop_assert!(!takes(&filter(), &frame[..length]));
     }
 }
+
+#[test]
+fn answers_about_addresses_are_taken_and_questions_are_not() {
+    let arp = |operation: u8| {
+        let mut frame = vec![2; 12];
+        frame.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, operation]);
+        frame.extend([0; 20]);
+        frame
+    };
+    let icmp = |kind: u8| {
+        let mut frame = Vec::new();
+        PacketBuilder::ethernet2([2; 6], [4; 6])
+            .ipv6([0xfe; 16], [0xff; 16], 255)
+            .icmpv6_raw(kind, 0, [0; 4])
+            .write(&mut frame, &[0; 16])
+            .unwrap();
+        frame
+    };
+    for (frame, taken) in [
+        (arp(2), true),
+        (arp(1), false),
+        (icmp(136), true),
+        (icmp(135), false),
+    ] {
+        assert_eq!(takes(&ADDRESS_ANSWERS, &frame), taken, "{frame:02x?}");
+    }
+    for frames in frames(UDP_PORTS[0]) {
+        for frame in frames {
+            assert!(!takes(&ADDRESS_ANSWERS, &frame), "{frame:02x?}");
+        }
+    }
+}

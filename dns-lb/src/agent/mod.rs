@@ -11,6 +11,8 @@ mod knowledge;
 mod rates;
 mod reach;
 mod reload;
+mod service_manager;
+mod signals;
 #[cfg(test)]
 mod simulation;
 mod start;
@@ -22,7 +24,6 @@ use anyhow::{Context as _, anyhow};
 use dns_lb_common::HashKey;
 use tokio::{
     net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
     task::JoinHandle,
     time::{Instant, sleep_until},
@@ -30,7 +31,15 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 pub(crate) use self::reach::sources;
-use self::{applier::Applier, keeper::Keeper, knowledge::Knowledge, rates::Rates, reach::Peers};
+use self::{
+    applier::Applier,
+    keeper::Keeper,
+    knowledge::Knowledge,
+    rates::Rates,
+    reach::Peers,
+    service_manager::ServiceManager,
+    signals::{Signals, Told},
+};
 use crate::{
     admin::Ledger,
     api::{
@@ -95,9 +104,11 @@ pub async fn run(config: Config, options: Options) -> anyhow::Result<()> {
     let server = server::serve(listener, statuses.clone(), until_stopped());
     let admin = admin::serve(socket, statuses, orders, until_stopped());
     let servers = tokio::spawn(async { tokio::join!(server, admin) });
+    running.manager.ready();
 
     let signal = running.until_signal(&mut signals).await?;
     info!(signal, "stopping");
+    running.manager.stopping();
     drop(stop_servers);
     let served = servers.await.context("a server failed");
     running.stop(detach).await?;
@@ -115,40 +126,6 @@ fn cannot_listen(address: SocketAddr, reason: &io::Error) -> anyhow::Error {
         _ => "",
     };
     anyhow!("cannot listen on {address} for the HTTP status: {reason}{remedy}")
-}
-
-/// What the agent is told by signals.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-}
-
-/// What a signal means.
-enum Told {
-    /// To end, by this signal.
-    Stop(&'static str),
-    /// To read the configuration again.
-    Reload,
-}
-
-impl Signals {
-    fn new() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            hang_up: listen(SignalKind::hangup())?,
-        })
-    }
-
-    async fn recv(&mut self) -> Told {
-        tokio::select! {
-            _ = self.terminate.recv() => Told::Stop("SIGTERM"),
-            _ = self.interrupt.recv() => Told::Stop("SIGINT"),
-            _ = self.hang_up.recv() => Told::Reload,
-        }
-    }
 }
 
 /// What the servers have for the loop.
@@ -223,6 +200,7 @@ struct Running {
     /// When a backend that is warming up is to have more of its weight.
     warming_due: Option<Instant>,
     kernel_log: Option<JoinHandle<()>>,
+    manager: ServiceManager,
 }
 
 impl Running {
@@ -276,6 +254,7 @@ impl Running {
                 Some(request) = self.asked.status_requests.recv() => self.answer(request),
                 () = self.rates.due() => self.read_rates(),
                 Some(command) = self.asked.commands.recv() => self.serve(command).await,
+                () = self.manager.due() => self.tell_manager(),
                 () = due => {
                     (self.retry_at, self.warming_due) = (None, None);
                     self.is_stale = true;

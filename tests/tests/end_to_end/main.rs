@@ -1,5 +1,6 @@
 //! The whole chain in the lab: real DNS servers, real queries, the agent as its users run it.
 
+mod confined;
 mod control;
 mod death;
 mod deaths;
@@ -26,6 +27,7 @@ mod path_mtu;
 mod refusals;
 mod reload;
 mod restart;
+mod service_manager;
 mod spread;
 mod stage;
 mod tcp;

@@ -12,6 +12,8 @@ mod rates;
 mod reach;
 mod readiness;
 mod reload;
+mod service_manager;
+mod signals;
 #[cfg(test)]
 mod simulation;
 mod start;
@@ -30,7 +32,6 @@ use anyhow::{Context as _, anyhow};
 use dns_lb_common::HashKey;
 use tokio::{
     net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
     task::JoinHandle,
     time::{Instant, sleep_until},
@@ -39,8 +40,14 @@ use tracing::{debug, error, info, warn};
 
 pub(crate) use self::reach::sources;
 use self::{
-    applier::Applier, keeper::Keeper, knowledge::Knowledge, rates::Rates, reach::Peers,
+    applier::Applier,
+    keeper::Keeper,
+    knowledge::Knowledge,
+    rates::Rates,
+    reach::Peers,
     readiness::Announcing,
+    service_manager::ServiceManager,
+    signals::{Signals, Told},
 };
 use crate::{
     admin::Ledger,
@@ -106,9 +113,11 @@ pub async fn run(config: Config, options: Options) -> anyhow::Result<()> {
     let server = server::serve(listener, statuses.clone(), until_stopped());
     let admin = admin::serve(socket, statuses, orders, until_stopped());
     let servers = tokio::spawn(async { tokio::join!(server, admin) });
+    running.manager.ready();
 
     let signal = running.until_signal(&mut signals, detach).await?;
     info!(signal, "stopping");
+    running.manager.stopping();
     drop(stop_servers);
     let served = servers.await.context("a server failed");
     running.stop(detach).await?;
@@ -126,40 +135,6 @@ fn cannot_listen(address: SocketAddr, reason: &io::Error) -> anyhow::Error {
         _ => "",
     };
     anyhow!("cannot listen on {address} for the HTTP status: {reason}{remedy}")
-}
-
-/// What the agent is told by signals.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-}
-
-/// What a signal means.
-enum Told {
-    /// To end, by this signal.
-    Stop(&'static str),
-    /// To read the configuration again.
-    Reload,
-}
-
-impl Signals {
-    fn new() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            hang_up: listen(SignalKind::hangup())?,
-        })
-    }
-
-    async fn recv(&mut self) -> Told {
-        tokio::select! {
-            _ = self.terminate.recv() => Told::Stop("SIGTERM"),
-            _ = self.interrupt.recv() => Told::Stop("SIGINT"),
-            _ = self.hang_up.recv() => Told::Reload,
-        }
-    }
 }
 
 /// What the servers have for the loop.
@@ -250,6 +225,7 @@ struct Running {
     /// When a backend that is warming up is to have more of its weight.
     warming_due: Option<Instant>,
     kernel_log: Option<JoinHandle<()>>,
+    manager: ServiceManager,
 }
 
 impl Running {
@@ -326,6 +302,7 @@ impl Running {
                     self.serve(command).await;
                     self.announce();
                 }
+                () = self.manager.due() => self.tell_manager(),
                 () = moment(announce_due) => self.announce(),
                 () = moment(replan_due) => {
                     (self.retry_at, self.warming_due) = (None, None);

@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 
 use super::{
     Asked, Options, Running, applier::Applier, decide, keeper::Keeper, knowledge::Knowledge,
-    rates::Rates, readiness::Announcing,
+    rates::Rates, readiness::Announcing, service_manager::ServiceManager,
 };
 use crate::{
     admin::{Ledger, Removed, Store, StoreError, Weight},
@@ -136,6 +136,7 @@ impl Running {
             reports,
             asked,
             kernel_log,
+            manager: ServiceManager::of_this_process(),
         };
         running.follow_configuration();
         Ok((running, socket))

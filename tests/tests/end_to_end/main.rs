@@ -1,6 +1,7 @@
 //! The whole chain in the lab: real DNS servers, real queries, the agent as its users run it.
 
 mod bgp;
+mod confined;
 mod control;
 mod death;
 mod deaths;
@@ -27,6 +28,7 @@ mod path_mtu;
 mod refusals;
 mod reload;
 mod restart;
+mod service_manager;
 mod smallest;
 mod spread;
 mod stage;

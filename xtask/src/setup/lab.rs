@@ -13,7 +13,7 @@ pub(super) struct Tool {
     daemon: Option<&'static str>,
 }
 
-pub(super) const TOOLS: [Tool; 20] = [
+pub(super) const TOOLS: [Tool; 26] = [
     daemon("nsd", "nsd", "nsd"),
     daemon("knotd", "knot", "knot"),
     daemon("unbound", "unbound", "unbound"),
@@ -36,6 +36,13 @@ pub(super) const TOOLS: [Tool; 20] = [
     daemon("prometheus", "prometheus", "prometheus"),
     // Opens the page.
     tool("chromium", "chromium"),
+    // The unit and the package: with systemd's sets of system calls, and a root to install into.
+    tool("systemd-analyze", "systemd"),
+    tool("strace", "strace"),
+    tool("setpriv", "util-linux"),
+    tool("mmdebstrap", "mmdebstrap"),
+    tool("dpkg-shlibdeps", "dpkg-dev"),
+    tool("strip", "binutils"),
     // rustup brings both; Debian's cargo-web does not.
     tool("cargo-fmt", "rustfmt-web"),
     tool("cargo-clippy", "rust-web-clippy"),

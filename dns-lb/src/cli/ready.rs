@@ -15,6 +15,7 @@ use super::{
     client::{self, ask, first_line},
     print,
 };
+use crate::config::Config;
 
 /// Who runs this every second has no longer.
 const DEADLINE: Duration = Duration::from_millis(500);
@@ -61,7 +62,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn execute(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let authority = client::find(arguments.url.as_ref(), &arguments.config)?;
+    let authority = find(arguments)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -87,13 +88,25 @@ pub(super) fn execute(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// Host and port of the agent. A file that somebody edits says nothing of the agent that runs, so a fault
+/// in it is no reason to send clients elsewhere.
+fn find(arguments: &Arguments) -> anyhow::Result<String> {
+    match &arguments.url {
+        Some(authority) => Ok(authority.clone()),
+        None => {
+            let listen = Config::load_listen(&arguments.config.config)?;
+            Ok(client::reachable(listen).to_string())
+        }
+    }
+}
+
 /// Why it is not ready; none: it is.
 async fn reasons(authority: &str, services: &[String]) -> Vec<String> {
     let paths = match services {
         [] => vec!["/readyz".to_owned()],
         services => services
             .iter()
-            .map(|service| format!("/readyz/{service}"))
+            .map(|service| format!("/readyz/{}", client::path_segment(service)))
             .collect(),
     };
     let mut reasons = Vec::new();
@@ -158,6 +171,31 @@ mod tests {
             nobody,
             ["/readyz/nobody: not found: there is no service of this name"]
         );
+    }
+
+    #[test]
+    fn only_where_the_agent_listens_has_to_be_legible() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = directory.path().join("dns-lb.toml");
+        let found = |text: &str| {
+            std::fs::write(&config, text).unwrap();
+            find(&Arguments {
+                config: ConfigFile {
+                    config: config.clone(),
+                },
+                url: None,
+                service: vec![],
+                quiet: true,
+                json: false,
+            })
+        };
+        let listen = "[api]\nlisten = \"0.0.0.0:8054\"\nadmin_mode = 7\n";
+        assert_eq!(found(listen).unwrap(), "127.0.0.1:8054");
+        let half = format!("{listen}[[service]]\nname = \"half");
+        assert_eq!(found(&half).unwrap(), "127.0.0.1:8054");
+        assert_eq!(found("").unwrap(), "127.0.0.1:8053");
+        let wrong = found("[api]\nlisten = 7").unwrap_err();
+        assert!(wrong.to_string().contains("api.listen"), "{wrong}");
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read},
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -67,6 +68,26 @@ impl Config {
             file: file.to_owned(),
             faults,
         })
+    }
+
+    /// Where a configuration file has the agent listen, whatever is wrong with the rest of it.
+    ///
+    /// # Errors
+    /// The file cannot be read, or this is what is wrong.
+    pub fn load_listen(file: &Path) -> Result<SocketAddr, ConfigError> {
+        let text = read_text(file)?;
+        let mut listen = None;
+        let read = read_document(&text, |mut root| {
+            let mut api = root.table("api")?;
+            listen = api.optional("listen", defaults::API_LISTEN, scalar::listen);
+            listen
+        });
+        listen
+            .map_or(read, Ok)
+            .map_err(|faults| ConfigError::Faults {
+                file: file.to_owned(),
+                faults,
+            })
     }
 
     /// Reads a configuration from text.

@@ -45,7 +45,7 @@ use self::{
     knowledge::Knowledge,
     rates::Rates,
     reach::Peers,
-    readiness::Announcing,
+    readiness::{Announcing, Withdrawal},
     service_manager::ServiceManager,
     signals::{Signals, Told},
 };
@@ -240,11 +240,11 @@ impl Running {
         signals: &mut Signals,
         detach: bool,
     ) -> anyhow::Result<&'static str> {
-        // By which signal, and when, once there is only the withdrawal of VIPs to be waited for.
-        let mut stopping: Option<(&'static str, Instant)> = None;
+        // By which signal, once there is only the withdrawal of VIPs to be waited for.
+        let mut stopping: Option<(&'static str, Withdrawal)> = None;
         loop {
-            if let Some((signal, at)) = stopping
-                && Instant::now() >= at
+            if let Some((signal, withdrawal)) = &mut stopping
+                && self.is_over(withdrawal)
             {
                 return Ok(signal);
             }
@@ -253,13 +253,13 @@ impl Running {
                 self.replan();
             }
             let replan_due = earliest([self.retry_at, self.warming_due]);
-            let stopping_at = stopping.map(|(_, at)| at);
+            let stopping_at = stopping.as_ref().map(|(_, withdrawal)| withdrawal.due);
             let announce_due = earliest([self.announcing.due, stopping_at]);
             tokio::select! {
                 told = signals.recv() => match told {
                     Told::Stop(signal) => match self.withdraw(detach) {
                         // Who asks twice does not want to wait.
-                        Some(until) if stopping.is_none() => stopping = Some((signal, until)),
+                        Some(withdrawal) if stopping.is_none() => stopping = Some((signal, withdrawal)),
                         _ => return Ok(signal),
                     },
                     Told::Reload => {

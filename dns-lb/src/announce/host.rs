@@ -38,7 +38,14 @@ struct Order {
 #[derive(Debug)]
 pub struct Host {
     orders: watch::Sender<Option<Order>>,
-    told: watch::Receiver<BTreeSet<IpAddr>>,
+    seen: watch::Receiver<Seen>,
+}
+
+/// What the interface was last seen to have, after which order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Seen {
+    after: Option<Order>,
+    told: BTreeSet<IpAddr>,
 }
 
 /// Why nothing can be announced.
@@ -69,9 +76,9 @@ impl Host {
     pub fn start() -> Result<Self, AnnounceError> {
         let handle = open()?;
         let (orders, ordered) = watch::channel(None);
-        let (tell, told) = watch::channel(BTreeSet::new());
+        let (tell, seen) = watch::channel(Seen::default());
         tokio::spawn(follow(handle, ordered, tell));
-        Ok(Self { orders, told })
+        Ok(Self { orders, seen })
     }
 
     /// Gives the interface these of the configured VIPs and no other of them, soon. Tried again until
@@ -99,7 +106,14 @@ impl Host {
     /// The VIPs that the interface has, as last seen.
     #[must_use]
     pub fn told(&self) -> BTreeSet<IpAddr> {
-        self.told.borrow().clone()
+        self.seen.borrow().told.clone()
+    }
+
+    /// Whether the last order has been followed, and none is left.
+    #[must_use]
+    pub fn has_none(&self) -> bool {
+        let seen = self.seen.borrow();
+        seen.after == *self.orders.borrow() && seen.told.is_empty()
     }
 }
 
@@ -130,15 +144,15 @@ fn open() -> Result<Handle, AnnounceError> {
 async fn follow(
     handle: Handle,
     mut orders: watch::Receiver<Option<Order>>,
-    tell: watch::Sender<BTreeSet<IpAddr>>,
+    tell: watch::Sender<Seen>,
 ) {
     let mut given = Given::new();
     // What was last complained of.
     let mut complaint = None;
     loop {
         let order = orders.borrow_and_update().clone();
-        let (there, faults) = obey(&handle, &mut given, order.as_ref()).await;
-        tell.send_if_modified(|told| std::mem::replace(told, there.clone()) != there);
+        let (told, faults) = obey(&handle, &mut given, order.as_ref()).await;
+        let _ = tell.send_replace(Seen { after: order, told });
         let now = faults.first().map(ToString::to_string);
         if now != complaint {
             // Once, not every second.

@@ -8,12 +8,17 @@ mod host;
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    time::Duration,
 };
 
 use tokio::time::Instant;
 
 pub use self::host::{AnnounceError, Host, present};
 use crate::config::{Announce, Service};
+
+/// How long a service that is new may take to be ready before VIPs that are told are taken back for it:
+/// its servers have to be found on the link first.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// How long each service has been ready, and whether its VIPs are told.
 #[derive(Debug, Default)]
@@ -23,13 +28,26 @@ pub struct Announcer {
     told: BTreeSet<IpAddr>,
 }
 
+/// Whether a service is of use to clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// Too few of its servers can be used.
+    Unready,
+    /// Enough of them can, but too few have answered yet: good enough to go on, not to begin.
+    Untried,
+    /// As many as its quorum says answer.
+    Ready,
+}
+
 /// A service.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Standing {
     /// Since when it has been ready, if it is.
     since: Option<Instant>,
     /// Whether it has been ready for long enough.
     held: bool,
+    /// Until when it need not be ready yet.
+    grace: Option<Instant>,
 }
 
 /// What routing daemons are to be told.
@@ -42,6 +60,12 @@ pub struct Decision {
 }
 
 impl Announcer {
+    /// The VIPs that were last decided to be told.
+    #[must_use]
+    pub fn told(&self) -> &BTreeSet<IpAddr> {
+        &self.told
+    }
+
     /// Starts from the VIPs that an earlier agent has left to be told.
     #[must_use]
     pub fn new(told: BTreeSet<IpAddr>) -> Self {
@@ -52,13 +76,13 @@ impl Announcer {
     }
 
     /// What is to be told now. A VIP is if every service on it is ready, and has been for `hold`.
-    /// One that is no longer ready counts at once. A service that is new or has another name, and
-    /// whose VIPs are all told already, need not wait: they would be taken back meanwhile.
+    /// One that is no longer ready counts at once. What is told already is not taken back for a service
+    /// that is new or has another name: it need not wait, and has a moment to become ready.
     pub fn decide(
         &mut self,
         announce: &Announce,
         services: &[Service],
-        is_ready: impl Fn(usize) -> bool,
+        readiness: impl Fn(usize) -> Readiness,
         now: Instant,
     ) -> Decision {
         let mut standings = BTreeMap::new();
@@ -68,20 +92,37 @@ impl Announcer {
             let known = self.services.remove(&service.name);
             let mut standing = known.unwrap_or_else(|| Standing {
                 since: None,
-                held: service.vips.iter().all(|vip| self.told.contains(vip)),
+                held: false,
+                grace: Some(now + GRACE),
             });
-            if is_ready(index) {
-                let since = *standing.since.get_or_insert(now);
-                let held_at = since + announce.hold;
-                standing.held |= now >= held_at;
-                if !standing.held {
-                    due = Some(due.map_or(held_at, |due| due.min(held_at)));
+            let readiness = readiness(index);
+            let mut wait = |until: Instant| due = Some(due.map_or(until, |due| due.min(until)));
+            match readiness {
+                Readiness::Ready => {
+                    standing.grace = None;
+                    let since = *standing.since.get_or_insert(now);
+                    let held_at = since + announce.hold;
+                    standing.held |= now >= held_at;
+                    if !standing.held {
+                        wait(held_at);
+                    }
                 }
-            } else {
-                standing = Standing::default();
+                Readiness::Untried => standing.since = None,
+                Readiness::Unready => {
+                    standing = Standing {
+                        since: None,
+                        held: false,
+                        grace: standing.grace.filter(|&until| now < until),
+                    };
+                    if let Some(until) = standing.grace {
+                        wait(until);
+                    }
+                }
             }
+            let stays = readiness != Readiness::Unready || standing.grace.is_some();
             for vip in &service.vips {
-                *told.entry(*vip).or_insert(true) &= standing.held;
+                let is_told = standing.held || stays && self.told.contains(vip);
+                *told.entry(*vip).or_insert(true) &= is_told;
             }
             standings.insert(service.name.clone(), standing);
         }

@@ -26,6 +26,13 @@ fn services(of: &[(&str, &str, u16)]) -> Vec<Service> {
     Config::parse(&text).unwrap().services
 }
 
+fn is(ready: bool) -> Readiness {
+    match ready {
+        true => Readiness::Ready,
+        false => Readiness::Unready,
+    }
+}
+
 fn vips(of: &[&str]) -> BTreeSet<IpAddr> {
     of.iter().map(|vip| vip.parse().unwrap()).collect()
 }
@@ -37,7 +44,7 @@ fn who_becomes_ready_is_told_after_a_time_and_who_is_no_longer_at_once() {
     let mut announcer = Announcer::new(BTreeSet::new());
     let start = Instant::now();
     let mut decide = |ready: bool, after: Duration| {
-        announcer.decide(&announce(), &services, |_| ready, start + after)
+        announcer.decide(&announce(), &services, |_| is(ready), start + after)
     };
     let waiting = |due: Duration| Decision {
         vips: BTreeSet::new(),
@@ -61,8 +68,37 @@ fn what_an_earlier_agent_told_goes_on_unless_the_service_is_not_ready() {
     let services = services(&[("s", "\"192.0.2.1\"", 53), ("t", "\"192.0.2.2\"", 53)]);
     let told = vips(&["192.0.2.1", "192.0.2.2"]);
     let mut announcer = Announcer::new(told.clone());
-    let decision = announcer.decide(&announce(), &services, |index| index == 0, Instant::now());
-    assert_eq!(decision.vips, vips(&["192.0.2.1"]));
+    let start = Instant::now();
+    let mut decide =
+        |now: Instant| announcer.decide(&announce(), &services, |index| is(index == 0), now);
+    // Its servers may not have been found yet.
+    let decision = decide(start);
+    assert_eq!(decision.vips, told);
+    assert_eq!(decide(decision.due.unwrap()).vips, vips(&["192.0.2.1"]));
+}
+
+#[test]
+fn a_reload_that_adds_a_service_with_new_servers_takes_nothing_back_meanwhile() {
+    let before = services(&[("s", "\"192.0.2.1\"", 53)]);
+    let told = vips(&["192.0.2.1"]);
+    let mut announcer = Announcer::new(told.clone());
+    let start = Instant::now();
+    let mut decide = |services: &[Service], ready: &[bool], after: Duration| {
+        let now = start + after;
+        announcer.decide(&announce(), services, |index| is(ready[index]), now)
+    };
+    assert_eq!(decide(&before, &[true], Duration::ZERO).vips, told);
+    let two = services(&[("s", "\"192.0.2.1\"", 53), ("t", "\"192.0.2.1\"", 853)]);
+    assert_eq!(decide(&two, &[true, false], GRACE / 2).vips, told);
+    assert_eq!(decide(&two, &[true, true], GRACE).vips, told);
+    // It has been ready, so there is nothing to wait for.
+    assert_eq!(decide(&two, &[true, false], GRACE), Decision::default());
+    let three = services(&[("s", "\"192.0.2.1\"", 53), ("u", "\"192.0.2.1\"", 5353)]);
+    let later = 3 * GRACE;
+    assert_eq!(decide(&before, &[true], later).vips, told);
+    assert_eq!(decide(&three, &[true, false], later).vips, told);
+    let over = decide(&three, &[true, false], later + GRACE);
+    assert_eq!(over, Decision::default());
 }
 
 #[test]
@@ -72,7 +108,7 @@ fn a_vip_of_two_services_is_told_if_both_are_ready() {
     let mut announcer = Announcer::new(told.clone());
     let mut decide = |ready: [bool; 2]| {
         let now = Instant::now();
-        let decision = announcer.decide(&announce(), &services, |index| ready[index], now);
+        let decision = announcer.decide(&announce(), &services, |index| is(ready[index]), now);
         decision.vips
     };
     assert_eq!(decide([true, true]), told);
@@ -86,7 +122,7 @@ fn a_reload_that_renames_a_service_or_puts_another_on_its_vip_takes_nothing_back
     let mut announcer = Announcer::new(told.clone());
     let now = Instant::now();
     let mut decide = |services: &[Service], ready: &[bool]| {
-        let decision = announcer.decide(&announce(), services, |index| ready[index], now);
+        let decision = announcer.decide(&announce(), services, |index| is(ready[index]), now);
         decision.vips
     };
     assert_eq!(decide(&before, &[true]), told);
@@ -94,7 +130,30 @@ fn a_reload_that_renames_a_service_or_puts_another_on_its_vip_takes_nothing_back
     assert_eq!(decide(&renamed, &[true]), told);
     let two = services(&[("r", "\"192.0.2.1\"", 53), ("t", "\"192.0.2.1\"", 853)]);
     assert_eq!(decide(&two, &[true, true]), told);
+    // Another name and another VIP at once.
+    let moved = services(&[("m", "\"192.0.2.1\", \"192.0.2.2\"", 53)]);
+    assert_eq!(decide(&moved, &[true]), told);
+    assert_eq!(decide(&renamed, &[true]), told);
     // One whose VIP nobody has been told waits as ever.
     let further = services(&[("r", "\"192.0.2.1\"", 53), ("u", "\"192.0.2.3\"", 53)]);
     assert_eq!(decide(&further, &[true, true]), told);
+}
+
+#[test]
+fn who_has_not_answered_yet_is_good_enough_to_go_on_but_not_to_begin() {
+    let services = services(&[("s", "\"192.0.2.1\"", 53)]);
+    let told = vips(&["192.0.2.1"]);
+    let start = Instant::now();
+    for before in [told.clone(), BTreeSet::new()] {
+        let mut announcer = Announcer::new(before.clone());
+        for after in [Duration::ZERO, 10 * HOLD] {
+            let now = start + after;
+            let decision = announcer.decide(&announce(), &services, |_| Readiness::Untried, now);
+            let unchanged = Decision {
+                vips: before.clone(),
+                due: None,
+            };
+            assert_eq!(decision, unchanged);
+        }
+    }
 }

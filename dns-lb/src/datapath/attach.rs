@@ -2,6 +2,7 @@
 
 use std::{
     ffi::{CStr, CString},
+    io,
     os::fd::AsFd as _,
 };
 
@@ -78,7 +79,11 @@ impl Datapath {
             mode: attachment.mode,
         });
         let failed = |error: &dyn std::error::Error| DatapathError::pin("open", &path, error);
-        let link = open_pin(&path).map_err(|error| failed(&error))?;
+        let link = match open_pin(&path) {
+            // Nothing else holds the link.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            opened => opened.map_err(|error| failed(&error))?,
+        };
         let on = link_interface(link.as_fd()).map_err(|error| failed(&error))?;
         Ok(on == attachment.ifindex)
     }

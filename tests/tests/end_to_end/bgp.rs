@@ -4,6 +4,7 @@
 //! Every balancer has the same tables, so a flow that comes by another than before reaches the same server.
 
 mod announced;
+mod stopping;
 
 use std::{
     collections::BTreeSet,
@@ -151,6 +152,7 @@ fn a_balancer_that_is_stopped_and_started_costs_nothing() {
     // It has waited for the routers, although they had long known.
     assert!(took > Duration::from_secs(2), "{took:?}");
     assert_eq!(traffic.fan.routes().expect("ip"), BTreeSet::from([1, 3]));
+    assert_eq!(traffic.fan.routes_v6().expect("ip"), BTreeSet::from([1, 3]));
     traffic.assert_flows_stay("without the second");
 
     traffic.fan.balancers[1].agent.restart().expect("it starts");

@@ -95,8 +95,11 @@ impl Confined {
     fn prepare() -> Self {
         let lab = Lab::start(&Topology::of(&[Software::Nsd, Software::Knot])).expect("a lab");
         let backends: Vec<_> = lab.backends.iter().collect();
-        let configuration = configuration(&["eth0"], "hash", &backends);
+        let configuration = configuration(&["eth0"], "hash", &backends)
+            + "\n[announce]\ninterface = \"vips\"\nsettle = \"0s\"\n";
         let node = &lab.balancer;
+        node.ip("link add vips type bridge\nlink set vips up")
+            .expect("an interface for VIPs");
         node.write(CONFIG, &configuration).expect("a configuration");
         node.write("/etc/dns-lb/hash.key", "00112233445566778899aabbccddeeff\n")
             .expect("a key");
@@ -159,6 +162,13 @@ impl Confined {
         node.spawn("dns-lb", command, Stdout::Log).expect("a start")
     }
 
+    /// Waits until the VIP is announced.
+    fn await_announced(&self) {
+        let script = "timeout 20 sh -c 'until ip -oneline address show dev vips | \
+                      grep -q 192.168.0.200/32; do sleep 0.1; done'";
+        self.root(script);
+    }
+
     fn await_all_up(&mut self, process: &mut Process) {
         if let Err(error) = self.agent.wait_until_all_up(START_LIMIT) {
             process.fail_if_ended().expect("the agent runs");
@@ -182,6 +192,8 @@ fn it_steers_restarts_reloads_and_is_removed() {
         let line = format!("\n{field}{wanted}");
         assert!(status.contains(&line), "{line} is not in: {status}");
     }
+
+    confined.await_announced();
 
     let client = &confined.lab.clients[0].node;
     let load = Load::start(client, VIP, RATE, Ports::Fresh).expect("a load");
@@ -223,6 +235,7 @@ fn it_steers_restarts_reloads_and_is_removed() {
     assert!(said.contains("another dns-lb agent"), "{said}");
     let ended = process.terminate(START_LIMIT).expect("an end");
     assert!(ended.success(), "{ended}");
+    confined.root("! ip -oneline address show dev vips | grep -q 192.168.0.200/32");
     let unload = confined.agent.run(&["unload"]).expect("dns-lb unload");
     assert!(unload.status.success(), "{unload:?}");
     confined.root("test ! -e /sys/fs/bpf/dns-lb");
@@ -322,6 +335,7 @@ fn every_system_call_that_it_makes_is_allowed_by_its_unit() {
     let node = confined.lab.balancer.clone();
     let mut process = node.spawn("dns-lb", command, Stdout::Log).expect("a start");
     confined.await_all_up(&mut process);
+    confined.await_announced();
     // What an agent does in a life: it is asked and told, loses a server, grows, ends.
     let name = "resolvers/dns1";
     for words in [

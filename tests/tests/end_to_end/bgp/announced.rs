@@ -9,7 +9,7 @@ use std::{
 };
 
 use dns_lb_tests::{
-    Process, Software, Topology, agent,
+    Agent, Lab, Process, Software, Topology, agent,
     agent::{CONFIG, PATIENCE},
     ha::{Fan, fan::BALANCER, printed, wait_for},
     lab::VIP,
@@ -22,7 +22,7 @@ use crate::stage::{Hold, Stage, assert_healthy, binary};
 const OTHER: &str = "192.168.0.210";
 const THIRD: &str = "192.168.0.211";
 
-fn small() -> Topology {
+pub(super) fn small() -> Topology {
     Topology::of(&[Software::Nsd, Software::Knot])
 }
 
@@ -44,8 +44,19 @@ impl Watch {
     }
 }
 
+/// Lets no query in.
+const SILENT: &str = "table inet silent {
+    chain in {
+        type filter hook prerouting priority raw
+        meta l4proto { tcp, udp } th dport 53 drop
+    }
+}";
+
+/// What has the VIPs announced on an interface that is for nothing else.
+pub(super) const ON_VIPS: &str = "\n[announce]\ninterface = \"vips\"\n";
+
 /// Which addresses of the lab's VIPs an interface has.
-fn vips(node: &Node, interface: &str) -> BTreeSet<String> {
+pub(super) fn vips(node: &Node, interface: &str) -> BTreeSet<String> {
     let shown = printed(
         node,
         "ip",
@@ -59,7 +70,7 @@ fn vips(node: &Node, interface: &str) -> BTreeSet<String> {
         .collect()
 }
 
-fn await_vips(stage: &Stage, interface: &str, wanted: &[&str]) -> Instant {
+pub(super) fn await_vips(stage: &Stage, interface: &str, wanted: &[&str]) -> Instant {
     let node = &stage.lab.balancer;
     let wanted: BTreeSet<String> = wanted.iter().map(ToString::to_string).collect();
     let what = format!("{wanted:?} on {interface}; log:\n{}", stage.agent.log());
@@ -237,4 +248,58 @@ fn the_interface_is_kept_as_it_should_be() {
     let status = stage.agent.terminate().expect("it ends");
     assert!(status.success());
     assert_eq!(vips(&node, "vips"), BTreeSet::new());
+}
+
+/// A file that is being edited says nothing of the agent that runs.
+#[test]
+fn a_broken_file_makes_nobody_unready() {
+    let mut text = String::new();
+    let stage = Stage::set_configured(&small(), |backends| {
+        text = agent::configuration(&["eth0"], "hash", backends);
+        text = text.replace("127.0.0.1:8053", "127.0.0.1:8054");
+        text.clone()
+    });
+    for broken in [
+        text.replace("vips =", "vpis ="),
+        text.replacen("[[service.backend]]", "[[service.backend", 1),
+        text + "\n[[service]]\nname = \"half",
+    ] {
+        stage.lab.balancer.write(CONFIG, &broken).expect("a file");
+        let output = stage.agent.run(&["ready"]).expect("it runs");
+        assert!(output.status.success(), "{output:?}: {broken}");
+    }
+}
+
+/// A host that boots while servers are dead, and takes its time to find that out.
+#[test]
+fn nothing_is_announced_before_a_server_has_answered() {
+    let _hold = Hold::shared();
+    let mut lab = Lab::start(&small()).expect("a lab");
+    let health = "\n[service.health]\ninterval = \"1s\"\ntimeout = \"1s\"\n\
+                  fast_interval = \"1s\"\nfall = 4\n\n[[service.backend]]";
+    let backends: Vec<_> = lab.backends.iter().collect();
+    let text = agent::configuration(&["eth0"], "hash", &backends) + ON_VIPS;
+    let text = text.replacen("\n[[service.backend]]", health, 1);
+    for backend in &mut lab.backends {
+        backend.kill().expect("it runs");
+        // A refusal would be found out at once.
+        backend.node.nft(SILENT).expect("nft");
+    }
+    let node = lab.balancer.clone();
+    node.ip("link add vips type bridge\nlink set vips up")
+        .expect("ip");
+    let mut agent = Agent::start(&node, binary(), &text).expect("an agent");
+    let down = |status: &agent::Status| {
+        assert_eq!(vips(&node, "vips"), BTreeSet::new(), "{status:?}");
+        status.health("dns1") == Some("down") && status.health("dns2") == Some("down")
+    };
+    agent
+        .wait_until("both are down", PATIENCE, down)
+        .expect("it sees it");
+    for backend in &mut lab.backends {
+        backend.node.nft("delete table inet silent").expect("nft");
+        backend.start().expect("it starts");
+    }
+    let told = || Ok(vips(&node, "vips").contains(&VIP.to_string()));
+    wait_for("it is announced", PATIENCE, told).expect("the agent does it");
 }

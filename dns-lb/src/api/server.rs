@@ -7,6 +7,7 @@ use axum::{
     Json, Router,
     extract::{Path, State},
     http::{StatusCode, header},
+    middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -22,6 +23,7 @@ use super::{
     metrics::{self, MetricsError},
     page,
     readiness::Unready,
+    rebinding,
     status::Status,
 };
 
@@ -129,13 +131,18 @@ impl StatusSource {
     }
 }
 
-/// Serves until `shutdown` is there, then gives open connections a second.
+/// Serves until `shutdown` is there, then gives open connections a second. On loopback, only requests
+/// for this host.
 pub async fn serve(
     listener: TcpListener,
     source: StatusSource,
     shutdown: impl Future<Output = ()>,
 ) {
-    let router = router(source);
+    let mut router = router(source);
+    let address = listener.local_addr();
+    if address.is_ok_and(|address| address.ip().to_canonical().is_loopback()) {
+        router = router.layer(middleware::from_fn(rebinding::refuse));
+    }
     connections::serve(listener, LIMITS, |_| Ok(router.clone()), shutdown).await;
 }
 

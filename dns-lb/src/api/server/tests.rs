@@ -171,6 +171,12 @@ async fn answers_what_it_has_and_nothing_else() {
     let (head, _) = server.get("/status/").await;
     assert!(head.starts_with("http/1.1 404 "), "{head}");
 
+    for path in ["/", "/status", "/history/resolvers/dns1", "/metrics", "/no"] {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: rebind.example:8053\r\n\r\n");
+        let response = server.exchange(&request).await;
+        assert!(response.starts_with("HTTP/1.1 421 "), "{path}: {response}");
+    }
+
     let post = "POST /status HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\nx";
     let response = server.exchange(post).await;
     assert!(response.starts_with("HTTP/1.1 405 "), "{response}");

@@ -34,8 +34,9 @@ const LIMITS: Limits = Limits {
 };
 /// Until the agent must have made a document.
 const STATUS_DEADLINE: Duration = Duration::from_secs(1);
-/// Requests that may wait for the agent.
-const STATUS_QUEUE: usize = 16;
+/// Requests that may wait where the agent takes them. It answers all of these at one go, and with 1,000
+/// backends each takes it milliseconds, which probes do not have. The others wait for a place here.
+const STATUS_QUEUE: usize = 1;
 
 /// Asks the agent for a document. One who no longer waits has closed the channel that it goes to.
 #[derive(Debug)]

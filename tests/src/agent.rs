@@ -168,13 +168,19 @@ impl Agent {
     /// The binary cannot be started.
     pub fn start(node: &Node, binary: &Path, configuration: &str) -> Result<Self> {
         node.write(CONFIG, configuration)?;
-        let mut agent = Self {
+        let mut agent = Self::beside(node, binary);
+        agent.restart()?;
+        Ok(agent)
+    }
+
+    /// The command line alone, for who starts the agent in a way of his own.
+    #[must_use]
+    pub fn beside(node: &Node, binary: &Path) -> Self {
+        Self {
             node: node.clone(),
             binary: binary.to_owned(),
             process: None,
-        };
-        agent.restart()?;
-        Ok(agent)
+        }
     }
 
     /// Starts `dns-lb run` again, after [`Agent::kill`] or [`Agent::terminate`].

@@ -10,7 +10,8 @@
 //!
 //! The router is 254 in each network, and nothing leads out of it. Queries for the VIP reach the
 //! balancer, since it alone answers for it in ARP; backends answer clients straight through the
-//! router. Each link is a veth pair with one end in the router, in a bridge.
+//! router. Each link is a veth pair with one end in the router, in a bridge. Further balancers are
+//! 192.168.0.2, .3 and so on; where there are any, none has the VIP but by what runs on it.
 
 use std::{
     collections::BTreeSet,
@@ -82,6 +83,9 @@ pub struct Topology {
     pub clients: u8,
     /// Backend hosts, at most 50: the first is `dns1` at .201, the second `dns2` at .202.
     pub backends: Vec<Host>,
+    /// Balancers beside the first, at most 50. With any, none of them has the VIP by itself, and the
+    /// router has no route to it: who gets its packets is for daemons to decide.
+    pub further_balancers: u8,
     /// Whether all hosts have IPv6 as well.
     pub ipv6: bool,
     /// The MTU of every link, in octets.
@@ -95,6 +99,7 @@ impl Topology {
         Self {
             clients: 1,
             backends: software.iter().copied().map(Host::running).collect(),
+            further_balancers: 0,
             ipv6: false,
             mtu: 1500,
         }
@@ -126,6 +131,8 @@ pub struct Lab {
     pub clients: Vec<Client>,
     /// The host for the agent: `eth0`, and `eth1` if a backend is on the second segment.
     pub balancer: Node,
+    /// The other balancers, if there are any: `eth0` on the first segment each.
+    pub further_balancers: Vec<Node>,
     /// The DNS servers.
     pub backends: Vec<Backend>,
     /// What is between them.
@@ -158,7 +165,9 @@ impl Lab {
     /// Not root, or a program is missing.
     pub fn build(topology: &Topology) -> Result<Self> {
         ensure!(
-            topology.clients <= 200 && topology.backends.len() <= 50,
+            topology.clients <= 200
+                && topology.backends.len() <= 50
+                && topology.further_balancers <= 50,
             "the lab's networks are too small for so many hosts"
         );
         let network = Network::new(topology)?;
@@ -167,8 +176,17 @@ impl Lab {
             .iter()
             .any(|host| host.segment == Segment::Second);
         let segments = [Segment::First, Segment::Second];
-        let (balancer, pass_links) =
-            network.make_balancer(&segments[..if second { 2 } else { 1 }])?;
+        let segments = &segments[..if second { 2 } else { 1 }];
+        let (balancer, mut pass_links) = network.make_balancer(1, segments)?;
+        if topology.further_balancers == 0 {
+            network.give_vip(&balancer)?;
+        }
+        let mut further_balancers = Vec::new();
+        for number in (2..).take(topology.further_balancers.into()) {
+            let (node, links) = network.make_balancer(number, &[Segment::First])?;
+            further_balancers.push(node);
+            pass_links.extend(links);
+        }
         let backends = (1..).zip(&topology.backends);
         let clients = 1..=topology.clients;
         Ok(Self {
@@ -179,6 +197,7 @@ impl Lab {
                 .map(|number| network.make_client(number))
                 .collect::<Result<_>>()?,
             balancer,
+            further_balancers,
             router: network.router,
             ipv6: topology.ipv6,
             pass_links,

@@ -12,6 +12,7 @@ pub mod browser;
 pub mod death;
 pub mod dns;
 pub mod failover;
+pub mod ha;
 pub mod lab;
 pub mod load;
 pub mod machine;

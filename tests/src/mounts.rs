@@ -35,6 +35,21 @@ pub(crate) fn make_private() -> Result<()> {
     Ok(())
 }
 
+/// Where the machine's `/usr/sbin` is seen, read-only, by hosts that have a program of their own there.
+const MACHINE_SBIN: &str = "/run/machine-sbin";
+
+/// Puts one of the machine's programs under a name into the calling thread's own `/usr/sbin`.
+pub(crate) fn install(program: &Path, name: &str) -> Result<()> {
+    let sbin = Path::new("/usr/sbin");
+    if !Path::new(MACHINE_SBIN).exists() {
+        own_entries("/usr/sbin", MACHINE_SBIN, &[name])?;
+    }
+    let target = sbin.join(name);
+    fs::write(&target, "")?;
+    let (program, target) = (program.display().to_string(), target.display().to_string());
+    attach(Some(&program), &target, None, MsFlags::MS_BIND, None)
+}
+
 /// Lays a directory of links over one of the machine's, which is seen read-only at `machine`, so
 /// that single entries can be the host's own: those are left out.
 fn own_entries(directory: &str, machine: &str, own: &[&str]) -> Result<()> {

@@ -61,32 +61,46 @@ impl Network {
         })
     }
 
-    /// Makes the balancer, with an interface in each of these segments, and with what lets it send
-    /// by XDP.
-    pub(crate) fn make_balancer(&self, segments: &[Segment]) -> Result<(Node, Vec<PassLink>)> {
-        let balancer = make_host("balancer", self.ipv6, &[])?;
+    /// Makes a balancer, with an interface in each of these segments, and with what lets it send by
+    /// XDP. The first one's ports are called `lb0` and `lb1`, another's `lb0-2` and so on.
+    pub(crate) fn make_balancer(
+        &self,
+        number: u8,
+        segments: &[Segment],
+    ) -> Result<(Node, Vec<PassLink>)> {
+        let name = match number {
+            1 => "balancer".to_owned(),
+            _ => format!("balancer{number}"),
+        };
+        let balancer = make_host(&name, self.ipv6, &[])?;
         let mut pass_links = Vec::new();
         for segment in segments {
             let index = segment.index();
-            let port = format!("lb{index}");
+            let port = balancer_port(number, *segment);
             let interface = Interface {
                 name: format!("eth{index}"),
-                mac: format!("02:00:00:00:0{index}:01"),
-                address: balancer_address(*segment),
-                address_v6: self.ipv6.then(|| segment_address(index, 1)),
+                mac: format!("02:00:00:00:0{index}:{number:02x}"),
+                address: Ipv4Addr::new(192, 168, index, number),
+                address_v6: self.ipv6.then(|| segment_address(index, number.into())),
             };
             self.plug(&format!("br{index}"), &port, &balancer, &interface)?;
             pass_links.push(self.router.run(move || xdp_pass::attach(&port))?);
         }
-        balancer.ip(&format!(
-            "addr add {VIP}/32 dev lo\nroute add default via 192.168.0.254"
-        ))?;
+        balancer.ip("route add default via 192.168.0.254")?;
         if self.ipv6 {
             balancer.ip(&default_route_v6(&segment_address(0, 0xfe)))?;
+        }
+        Ok((balancer, pass_links))
+    }
+
+    /// Makes the VIPs the first balancer's, for good.
+    pub(crate) fn give_vip(&self, balancer: &Node) -> Result<()> {
+        balancer.ip(&format!("addr add {VIP}/32 dev lo"))?;
+        if self.ipv6 {
             // There is no asking who has it: neighbour discovery asks for addresses of a link.
             self.router.ip(&vip_route_v6(Segment::First))?;
         }
-        Ok((balancer, pass_links))
+        Ok(())
     }
 
     pub(crate) fn make_backend(&self, number: u8, host: Host) -> Result<Backend> {
@@ -191,7 +205,16 @@ impl Network {
     }
 }
 
-/// The balancer's address on a segment.
+/// The router's end of a balancer's link on a segment.
+pub(crate) fn balancer_port(number: u8, segment: Segment) -> String {
+    let index = segment.index();
+    match number {
+        1 => format!("lb{index}"),
+        _ => format!("lb{index}-{number}"),
+    }
+}
+
+/// The first balancer's address on a segment.
 pub(crate) fn balancer_address(segment: Segment) -> Ipv4Addr {
     Ipv4Addr::new(192, 168, segment.index(), 1)
 }

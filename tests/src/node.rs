@@ -193,6 +193,16 @@ impl Node {
         })
     }
 
+    /// Puts one of the machine's programs under this name into `/usr/sbin` of this host only.
+    ///
+    /// # Errors
+    /// There is no such program.
+    pub fn install(&self, program: &Path, name: &str) -> Result<()> {
+        let (program, name) = (program.to_owned(), name.to_owned());
+        self.run(move || mounts::install(&program, &name))
+            .with_context(|| format!("installing a program on {}", self.name()))
+    }
+
     /// Writes a file that only this host sees: under `/run`, `/etc/dns-lb` or
     /// `/var/lib/dns-lb`, or `/etc/resolv.conf`.
     ///

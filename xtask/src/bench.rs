@@ -41,6 +41,8 @@ enum Suite {
     Agent,
     /// How long queries go to a dead server, for each way to die
     Failover,
+    /// How long queries go to a dead balancer, of two with keepalived and of three with BIRD
+    Ha,
 }
 
 impl Suite {
@@ -50,6 +52,7 @@ impl Suite {
             Self::Packet => "packet",
             Self::Agent => "agent",
             Self::Failover => "failover",
+            Self::Ha => "ha",
         }
     }
 
@@ -57,7 +60,7 @@ impl Suite {
     fn build(self) -> anyhow::Result<(&'static str, OsString)> {
         Ok(match self {
             Self::Packet => ("DNS_LB_FLOOR", build_floor()?),
-            Self::Agent | Self::Failover => ("DNS_LB_BINARY", binary::build()?.into()),
+            Self::Agent | Self::Failover | Self::Ha => ("DNS_LB_BINARY", binary::build()?.into()),
         })
     }
 }

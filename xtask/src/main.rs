@@ -4,6 +4,7 @@ mod bench;
 mod binary;
 mod check;
 mod demo;
+mod dist;
 mod fuzz;
 mod kernel;
 mod process;
@@ -43,6 +44,7 @@ enum Chore {
     },
     /// Hold the tree against its rules: format, lints, documentation, licences
     Check,
+    Dist(dist::Args),
     Kernel(kernel::Args),
     /// Run every test: host, kernel and lab; needs root
     Test {
@@ -86,6 +88,7 @@ fn run(chore: Chore) -> anyhow::Result<ExitCode> {
         Chore::Fuzz { seconds, target } => {
             fuzz::run(target.as_deref(), seconds).map(|()| ExitCode::SUCCESS)
         }
+        Chore::Dist(args) => dist::run(&args).map(|()| ExitCode::SUCCESS),
         Chore::Kernel(args) => kernel::run(&args),
         Chore::Check => check::run().map(|()| ExitCode::SUCCESS),
         Chore::Test {

@@ -60,7 +60,9 @@ pub struct NotALedger(String);
 
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::PermissionDenied => "; the agent needs root",
+        io::ErrorKind::PermissionDenied => {
+            "; the user that the agent runs as must own the file and its directory"
+        }
         io::ErrorKind::NotFound => "; make the directory, or set state_file to another place",
         io::ErrorKind::ReadOnlyFilesystem => "; set state_file to another place",
         io::ErrorKind::StorageFull => "; free some space",

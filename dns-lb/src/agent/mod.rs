@@ -10,19 +10,28 @@ mod keeper;
 mod knowledge;
 mod rates;
 mod reach;
+mod readiness;
 mod reload;
+mod service_manager;
+mod signals;
 #[cfg(test)]
 mod simulation;
 mod start;
 mod status;
 
-use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, anyhow};
 use dns_lb_common::HashKey;
 use tokio::{
     net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
     task::JoinHandle,
     time::{Instant, sleep_until},
@@ -30,7 +39,16 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 pub(crate) use self::reach::sources;
-use self::{applier::Applier, keeper::Keeper, knowledge::Knowledge, rates::Rates, reach::Peers};
+use self::{
+    applier::Applier,
+    keeper::Keeper,
+    knowledge::Knowledge,
+    rates::Rates,
+    reach::Peers,
+    readiness::Announcing,
+    service_manager::ServiceManager,
+    signals::{Signals, Told},
+};
 use crate::{
     admin::Ledger,
     api::{
@@ -95,9 +113,11 @@ pub async fn run(config: Config, options: Options) -> anyhow::Result<()> {
     let server = server::serve(listener, statuses.clone(), until_stopped());
     let admin = admin::serve(socket, statuses, orders, until_stopped());
     let servers = tokio::spawn(async { tokio::join!(server, admin) });
+    running.manager.ready();
 
-    let signal = running.until_signal(&mut signals).await?;
+    let signal = running.until_signal(&mut signals, detach).await?;
     info!(signal, "stopping");
+    running.manager.stopping();
     drop(stop_servers);
     let served = servers.await.context("a server failed");
     running.stop(detach).await?;
@@ -117,40 +137,6 @@ fn cannot_listen(address: SocketAddr, reason: &io::Error) -> anyhow::Error {
     anyhow!("cannot listen on {address} for the HTTP status: {reason}{remedy}")
 }
 
-/// What the agent is told by signals.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-}
-
-/// What a signal means.
-enum Told {
-    /// To end, by this signal.
-    Stop(&'static str),
-    /// To read the configuration again.
-    Reload,
-}
-
-impl Signals {
-    fn new() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("cannot listen for signals");
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            hang_up: listen(SignalKind::hangup())?,
-        })
-    }
-
-    async fn recv(&mut self) -> Told {
-        tokio::select! {
-            _ = self.terminate.recv() => Told::Stop("SIGTERM"),
-            _ = self.interrupt.recv() => Told::Stop("SIGINT"),
-            _ = self.hang_up.recv() => Told::Reload,
-        }
-    }
-}
-
 /// What the servers have for the loop.
 struct Asked {
     status_requests: mpsc::Receiver<StatusRequest>,
@@ -162,6 +148,19 @@ struct Check {
     target: Target,
     check: Arc<HealthCheck>,
     checker: Checker,
+}
+
+/// The first of the moments that there are.
+fn earliest(moments: [Option<Instant>; 2]) -> Option<Instant> {
+    moments.into_iter().flatten().min()
+}
+
+/// Waits for a moment; without one, for ever.
+async fn moment(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// What the maps should say, given all that is known.
@@ -195,6 +194,8 @@ struct Running {
     knowledge: Knowledge,
     datapath: Datapath,
     attachments: Vec<Attachment>,
+    /// Interfaces that somebody has taken the program off.
+    detached: BTreeSet<u32>,
     program_id: u32,
     counters: Counters,
     started_at: Timestamp,
@@ -202,6 +203,7 @@ struct Running {
     applied: Applied,
     tables: Tables,
     rates: Rates,
+    announcing: Announcing,
     /// Which services steer to all backends since none is usable.
     failed_open: Vec<bool>,
     /// Whether more is known than the last plan goes by.
@@ -223,6 +225,7 @@ struct Running {
     /// When a backend that is warming up is to have more of its weight.
     warming_due: Option<Instant>,
     kernel_log: Option<JoinHandle<()>>,
+    manager: ServiceManager,
 }
 
 impl Running {
@@ -232,32 +235,46 @@ impl Running {
     ///
     /// If the maps can no longer be written or neighbours no longer be found: an agent that goes on
     /// without would only seem to work.
-    async fn until_signal(&mut self, signals: &mut Signals) -> anyhow::Result<&'static str> {
+    async fn until_signal(
+        &mut self,
+        signals: &mut Signals,
+        detach: bool,
+    ) -> anyhow::Result<&'static str> {
+        // By which signal, and when, once there is only the withdrawal of VIPs to be waited for.
+        let mut stopping: Option<(&'static str, Instant)> = None;
         loop {
+            if let Some((signal, at)) = stopping
+                && Instant::now() >= at
+            {
+                return Ok(signal);
+            }
             // What changes while the maps are being written goes into the next plan.
             if self.is_stale && !self.applier.is_busy() {
                 self.replan();
             }
-            let due = [self.retry_at, self.warming_due]
-                .into_iter()
-                .flatten()
-                .min();
-            let due = async {
-                match due {
-                    Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let replan_due = earliest([self.retry_at, self.warming_due]);
+            let stopping_at = stopping.map(|(_, at)| at);
+            let announce_due = earliest([self.announcing.due, stopping_at]);
             tokio::select! {
                 told = signals.recv() => match told {
-                    Told::Stop(signal) => return Ok(signal),
-                    Told::Reload => self.reload_by_signal().await,
+                    Told::Stop(signal) => match self.withdraw(detach) {
+                        // Who asks twice does not want to wait.
+                        Some(until) if stopping.is_none() => stopping = Some((signal, until)),
+                        _ => return Ok(signal),
+                    },
+                    Told::Reload => {
+                        self.reload_by_signal().await;
+                        self.announce();
+                    }
                 },
                 Some(report) = self.reports.recv() => {
                     self.is_stale |= self.record(report);
                     // Those that wait already: one plan for all of them.
                     while let Ok(report) = self.reports.try_recv() {
                         self.is_stale |= self.record(report);
+                    }
+                    if self.is_stale {
+                        self.announce();
                     }
                 }
                 changed = self.neighbors.changed() => {
@@ -267,16 +284,27 @@ impl Running {
                     let is_elsewhere = self.knowledge.locate(&neighbors);
                     self.follow_neighbors();
                     self.is_stale |= is_elsewhere;
+                    self.announce();
                 }
                 written = self.applier.result() => {
                     let written = written.context("the thread that writes the maps has died")?;
                     // What went wrong has been logged, and is tried again.
                     let _ = self.take_in(written.result);
+                    self.announce();
                 }
                 Some(request) = self.asked.status_requests.recv() => self.answer(request),
-                () = self.rates.due() => self.read_rates(),
-                Some(command) = self.asked.commands.recv() => self.serve(command).await,
-                () = due => {
+                () = self.rates.due() => {
+                    self.read_rates();
+                    self.look_for_the_program();
+                    self.announce();
+                }
+                Some(command) = self.asked.commands.recv() => {
+                    self.serve(command).await;
+                    self.announce();
+                }
+                () = self.manager.due() => self.tell_manager(),
+                () = moment(announce_due) => self.announce(),
+                () = moment(replan_due) => {
                     (self.retry_at, self.warming_due) = (None, None);
                     self.is_stale = true;
                 }

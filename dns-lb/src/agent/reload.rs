@@ -27,6 +27,17 @@ impl Running {
     /// Why not. Everything stays as it was then; only if the maps could not be written at the very
     /// end, it is tried until they can.
     pub(super) async fn reload(&mut self, dry_run: bool) -> Result<ReloadReport, AdminError> {
+        if dry_run {
+            return self.follow_file(true).await;
+        }
+        self.manager.reloading();
+        let result = self.follow_file(false).await;
+        let refusal = result.as_ref().err().map(ToString::to_string);
+        self.manager.reloaded(refusal.as_deref());
+        result
+    }
+
+    async fn follow_file(&mut self, dry_run: bool) -> Result<ReloadReport, AdminError> {
         let config = load(&self.config_file)?;
         let Difference {
             mut changes,

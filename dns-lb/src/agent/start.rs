@@ -18,7 +18,7 @@ use tracing::{error, info, warn};
 
 use super::{
     Asked, Options, Running, applier::Applier, decide, keeper::Keeper, knowledge::Knowledge,
-    rates::Rates,
+    rates::Rates, readiness::Announcing, service_manager::ServiceManager,
 };
 use crate::{
     admin::{Ledger, Removed, Store, StoreError, Weight},
@@ -51,6 +51,13 @@ impl Running {
         // Not before the pins are this agent's: what a second one is told is that there is a first.
         let socket = match AdminSocket::bind(&config.api).await {
             Ok(socket) => socket,
+            Err(error) => {
+                datapath.abandon();
+                return Err(error.into());
+            }
+        };
+        let announcing = match Announcing::start(&config).await {
+            Ok(announcing) => announcing,
             Err(error) => {
                 datapath.abandon();
                 return Err(error.into());
@@ -121,12 +128,15 @@ impl Running {
             applied: up.applied,
             tables,
             rates: Rates::new(),
+            announcing,
+            detached: BTreeSet::new(),
             retry_at: None,
             neighbors,
             watcher,
             reports,
             asked,
             kernel_log,
+            manager: ServiceManager::of_this_process(),
         };
         running.follow_configuration();
         Ok((running, socket))

@@ -34,6 +34,7 @@ pub(super) fn status(agent: &Running) -> Result<Status, DatapathError> {
             service,
             &counters,
             agent.rates.service(&service.name),
+            agent.usable(index),
             agent.failed_open[index],
             backends.collect::<Result<_, _>>()?,
         ));
@@ -49,6 +50,7 @@ pub(super) fn status(agent: &Running) -> Result<Status, DatapathError> {
                 .map(|attachment| Interface {
                     name: attachment.interface.clone(),
                     mode: attachment.mode,
+                    attached: !agent.detached.contains(&attachment.ifindex),
                     program_id: agent.program_id,
                     link_id: attachment.link_id,
                 })
@@ -60,6 +62,7 @@ pub(super) fn status(agent: &Running) -> Result<Status, DatapathError> {
         },
         tables: agent.tables.clone(),
         services,
+        announced: agent.announcing.told(),
         recent_transitions: agent.knowledge.recent_transitions().cloned().collect(),
     })
 }
@@ -78,6 +81,7 @@ fn service_status(
     service: &config::Service,
     counters: &ServiceCounters,
     packets_per_second: Option<f64>,
+    usable: u32,
     failed_open: bool,
     backends: Vec<Backend>,
 ) -> Service {
@@ -91,6 +95,8 @@ fn service_status(
         packets_per_second,
         bytes: counters.bytes,
         failed_open,
+        usable,
+        quorum: service.quorum,
         endings: endings(&counters.endings),
         tcp: Tcp {
             packets: counters.tcp_packets,

@@ -161,6 +161,7 @@ fn router(source: StatusSource) -> Router {
         .route("/metrics", get(metrics))
         .route("/livez", get(async || (NO_STORE, "ok\n")))
         .route("/readyz", get(readyz))
+        .route("/readyz/{service}", get(readyz_of))
         .merge(page::routes())
         .fallback(async || {
             (
@@ -220,13 +221,29 @@ async fn metrics(page: &metrics::Page, source: &StatusSource) -> Response {
     }
 }
 
-/// One reason a line, if it is not.
 async fn readyz(State(source): State<StatusSource>) -> Response {
+    match source.get().await {
+        Ok(status) => ready_unless(&Unready::reasons(&status)),
+        Err(error) => unavailable(error),
+    }
+}
+
+async fn readyz_of(State(source): State<StatusSource>, Path(service): Path<String>) -> Response {
     let status = match source.get().await {
         Ok(status) => status,
         Err(error) => return unavailable(error),
     };
-    let reasons = Unready::reasons(&status);
+    match Unready::reasons_of(&status, &service) {
+        Some(reasons) => ready_unless(&reasons),
+        None => {
+            let text = "not found: there is no service of this name\n";
+            (StatusCode::NOT_FOUND, NO_STORE, text).into_response()
+        }
+    }
+}
+
+/// One reason a line, if it is not.
+fn ready_unless(reasons: &[Unready]) -> Response {
     if reasons.is_empty() {
         return (NO_STORE, "ready\n").into_response();
     }

@@ -33,6 +33,9 @@ pub struct Status {
     pub tables: Tables,
     /// In the order of the configuration.
     pub services: Vec<Service>,
+    /// VIPs that routing daemons are told of now; none unless the configuration says where.
+    #[serde(default)]
+    pub announced: Vec<IpAddr>,
     /// The last changes of a backend's health since the agent started, the newest first, 100 at
     /// most.
     #[serde(default)]
@@ -69,10 +72,18 @@ pub struct Interface {
     pub name: String,
     /// How the program is attached.
     pub mode: AttachedMode,
+    /// Whether the program is still there: false after somebody has detached it.
+    #[serde(default = "yes")]
+    pub attached: bool,
     /// The kernel's id of the program, as `bpftool prog show id` takes it.
     pub program_id: u32,
     /// The kernel's id of the link, as `bpftool link show id` takes it.
     pub link_id: u32,
+}
+
+/// What holds in the documents of agents that do not say.
+fn yes() -> bool {
+    true
 }
 
 /// Packets by the way they ended.
@@ -121,6 +132,12 @@ pub struct Service {
     /// Whether too few backends are up, so that probes are not believed and all that are enabled
     /// take queries.
     pub failed_open: bool,
+    /// Backends that take queries and that, as far as can be told, answer them.
+    #[serde(default)]
+    pub usable: u32,
+    /// So many of them make the service ready.
+    #[serde(default)]
+    pub quorum: u32,
     /// The packets by the way they ended.
     pub endings: Endings,
     /// TCP among the packets that were steered.

@@ -105,11 +105,29 @@ fn understand<T: DeserializeOwned>(authority: &str, document: &[u8]) -> anyhow::
 }
 
 async fn get_octets(authority: &str, path: &str, deadline: Duration) -> anyhow::Result<Vec<u8>> {
+    let (code, body) = ask(authority, path, deadline).await?;
+    ensure!(
+        code == StatusCode::OK,
+        "the agent at {authority} says {code}: {}",
+        first_line(&body)
+    );
+    Ok(body)
+}
+
+/// What the agent says to a request, whatever it is.
+///
+/// # Errors
+/// Nobody answers in time.
+pub(super) async fn ask(
+    authority: &str,
+    path: &str,
+    deadline: Duration,
+) -> anyhow::Result<(StatusCode, Vec<u8>)> {
     let answered = tokio::time::timeout(deadline, exchange(authority, path)).await;
     answered.unwrap_or_else(|_| bail!("the agent at {authority} did not answer in {deadline:?}"))
 }
 
-async fn exchange(authority: &str, path: &str) -> anyhow::Result<Vec<u8>> {
+async fn exchange(authority: &str, path: &str) -> anyhow::Result<(StatusCode, Vec<u8>)> {
     let stream = TcpStream::connect(authority).await.with_context(|| {
         format!(
             "no agent answers at {authority}: start it with `dns-lb run`, or say where it is with \
@@ -130,16 +148,11 @@ async fn exchange(authority: &str, path: &str) -> anyhow::Result<Vec<u8>> {
     let body = to_bytes(Body::new(response.into_body()), MAX_DOCUMENT)
         .await
         .with_context(failed)?;
-    ensure!(
-        code == StatusCode::OK,
-        "the agent at {authority} says {code}: {}",
-        first_line(&body)
-    );
-    Ok(body.into())
+    Ok((code, body.into()))
 }
 
 /// What a server says in place of a document, fit for a terminal.
-fn first_line(body: &[u8]) -> String {
+pub(super) fn first_line(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let line = text.lines().next().unwrap_or_default();
     line.chars().filter(|c| !c.is_control()).take(200).collect()

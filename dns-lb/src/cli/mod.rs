@@ -12,6 +12,7 @@ mod figures;
 mod import;
 mod log;
 mod palette;
+mod ready;
 mod reload;
 mod run;
 mod status;
@@ -84,6 +85,7 @@ enum Verb {
     Run(run::Arguments),
     CheckConfig(check_config::Arguments),
     Status(status::Arguments),
+    Ready(ready::Arguments),
     Top(top::Arguments),
     Drain(drain::Arguments),
     Disable(disable::Arguments),
@@ -120,6 +122,7 @@ impl Cli {
             Verb::Run(arguments) => run::execute(arguments),
             Verb::CheckConfig(arguments) => check_config::execute(arguments),
             Verb::Status(arguments) => status::execute(arguments),
+            Verb::Ready(arguments) => ready::execute(arguments),
             Verb::Top(arguments) => top::execute(arguments),
             Verb::Drain(arguments) => drain::execute(arguments),
             Verb::Disable(arguments) => disable::execute(arguments),
@@ -210,7 +213,7 @@ mod tests {
             assert!(teaches, "dns-lb {} has no examples", verb.get_name());
             helps.push(help);
         }
-        assert_eq!(helps.len(), 15, "the root, thirteen verbs, help");
+        assert_eq!(helps.len(), 16, "the root, fourteen verbs, help");
         for line in helps.iter().flat_map(|help| help.lines()) {
             assert!(line.chars().count() <= 100, "{line}");
         }

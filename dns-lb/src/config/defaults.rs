@@ -20,6 +20,12 @@ pub(super) const ADMIN_SOCKET: &str = "/run/dns-lb/admin.sock";
 pub(super) const ADMIN_MODE: u32 = 0o660;
 pub(super) const STATE_FILE: &str = "/var/lib/dns-lb/state.json";
 
+/// Longer than it takes to find out that a server is silent.
+pub(super) const HOLD: Duration = Duration::from_secs(1);
+pub(super) const WITHDRAW_FIRST: bool = true;
+/// BGP takes well below a second from router to router.
+pub(super) const SETTLE: Duration = Duration::from_secs(2);
+
 /// Some 10 MiB.
 pub(super) const TCP_FLOWS: u32 = 65_536;
 
@@ -31,6 +37,7 @@ pub(super) const COUNT_QUERIES: bool = false;
 pub(super) const ON_NO_BACKEND: OnNoBackend = OnNoBackend::FailOpen;
 /// All: as long as one backend is up, it is better than any that is down.
 pub(super) const MAX_EJECTED: u32 = 100;
+pub(super) const QUORUM: u32 = 1;
 pub(super) const SLOW_START: Duration = Duration::ZERO;
 
 /// A name that resolvers answer on their own, and authoritative servers too, if with an error. It

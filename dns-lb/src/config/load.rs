@@ -1,13 +1,14 @@
-//! From a file to a configuration: reading the octets, the keys at the top, and `[api]`.
+//! From a file to a configuration: reading the octets, the keys at the top, `[api]` and `[announce]`.
 
 use std::{
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::{
-    Api, Config, defaults,
+    Announce, Api, Config, Service, defaults,
     faults::Faults,
     reader::{Table, Value, read_document},
     scalar::{self, Seen},
@@ -16,6 +17,9 @@ use super::{
 
 /// Largest file that is read, in octets: far more than the largest configuration takes.
 pub const MAX_FILE_SIZE: u64 = 4 * 1024 * 1024;
+
+const LONGEST_HOLD: Duration = Duration::from_secs(3_600);
+const LONGEST_SETTLE: Duration = Duration::from_secs(60);
 
 /// Why there is no configuration. Displays as the full report.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +120,11 @@ fn config(mut root: Table<'_, '_>) -> Option<Config> {
         scalar::path,
     );
     let api = root.table("api").and_then(api);
+    let announce = root.table("announce").and_then(announce);
     let services = service::services(&mut root);
+    if let (Some(Some(announce)), Some(services)) = (&announce, &services) {
+        refuse_loopback_of_servers(&root, announce, services);
+    }
     root.finish();
     Some(Config {
         interfaces: interfaces?,
@@ -125,8 +133,48 @@ fn config(mut root: Table<'_, '_>) -> Option<Config> {
         tcp_flows: tcp_flows?,
         state_file: state_file?,
         api: api?,
+        announce: announce?,
         services: services?,
     })
+}
+
+/// `None` within if no interface is named: nothing is announced then.
+#[expect(
+    clippy::option_option,
+    reason = "the outer one is for faults, as everywhere here"
+)]
+fn announce(mut table: Table<'_, '_>) -> Option<Option<Announce>> {
+    let interface = table.optional("interface", None, |value| {
+        scalar::interface(value).map(Some)
+    });
+    let hold = table.optional("hold", defaults::HOLD, |value| {
+        scalar::duration(value, Duration::ZERO..=LONGEST_HOLD)
+    });
+    let withdraw_first = table.optional("withdraw_first", defaults::WITHDRAW_FIRST, Value::boolean);
+    let settle = table.optional("settle", defaults::SETTLE, |value| {
+        scalar::duration(value, Duration::ZERO..=LONGEST_SETTLE)
+    });
+    table.finish();
+    let (interface, hold, withdraw_first, settle) = (interface?, hold?, withdraw_first?, settle?);
+    Some(interface.map(|interface| Announce {
+        interface,
+        hold,
+        withdraw_first,
+        settle,
+    }))
+}
+
+/// A server on this host has the VIP on `lo` for good, so that its presence there can tell nobody
+/// anything.
+fn refuse_loopback_of_servers(root: &Table<'_, '_>, announce: &Announce, services: &[Service]) {
+    let mut backends = services.iter().flat_map(|service| &service.backends);
+    if announce.interface == "lo" && backends.any(|backend| backend.local) {
+        root.report(
+            "announce.interface",
+            "is where a backend on this host has its VIP for good",
+            "another interface, such as one of type dummy",
+        );
+    }
 }
 
 fn api(mut table: Table<'_, '_>) -> Option<Api> {

@@ -57,6 +57,8 @@ pub struct Config {
     pub state_file: PathBuf,
     /// The agent's HTTP side.
     pub api: Api,
+    /// Where routing daemons find the VIPs of services that are ready; `None`: they are not told.
+    pub announce: Option<Announce>,
     /// At least one, at most [`MAX_SERVICES`]; names differ, and so do VIP, port and protocol taken
     /// together, of which there are at most [`MAX_VIPS`]. No backend's address is a VIP.
     pub services: Vec<Service>,
@@ -73,6 +75,19 @@ pub struct Api {
     pub admin_mode: u32,
     /// Its group, by name or number; `None`: the group that the agent runs as.
     pub admin_group: Option<String>,
+}
+
+/// `[announce]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announce {
+    /// The VIPs are addresses of this interface while their services are ready.
+    pub interface: String,
+    /// How long a service has to be ready before; 0 to 1 h.
+    pub hold: Duration,
+    /// Whether the agent takes them back when it stops.
+    pub withdraw_first: bool,
+    /// How long it then waits before it stops; 0 to 1 min.
+    pub settle: Duration,
 }
 
 /// How the XDP program is attached.
@@ -150,6 +165,9 @@ pub struct Service {
     /// Most of the backends that probes may take out of rotation, in percent of those that the
     /// operator wants in it, 0 to 100. When more are down, but not all, probes are not believed.
     pub max_ejected: u32,
+    /// Backends that have to be usable for the service to be ready: one at least, all of them at the
+    /// most.
+    pub quorum: u32,
     /// How long a backend that has come up takes to reach its full weight; 0 to 1 h.
     pub slow_start: Duration,
     /// How backends are probed.

@@ -66,6 +66,9 @@ fn service(value: Value<'_, '_>, census: &mut Census) -> Option<Service> {
     let slow_start = table.optional("slow_start", defaults::SLOW_START, |value| {
         scalar::duration(value, Duration::ZERO..=LONGEST_SLOW_START)
     });
+    let quorum = table.optional("quorum", defaults::QUORUM, |value| {
+        value.integer(1..=MAX_BACKENDS as u32)
+    });
     let only_tcp = protocols.as_deref() == Some(&[Protocol::Tcp]);
     let health = table
         .table("health")
@@ -77,6 +80,15 @@ fn service(value: Value<'_, '_>, census: &mut Census) -> Option<Service> {
             backend(value, &mut names, &mut addresses, census)
         })
     });
+    if let (Some(quorum), Some(backends)) = (quorum, &backends)
+        && quorum as usize > backends.len()
+    {
+        table.report(
+            "quorum",
+            "more than there are backends",
+            &format!("1 to {}", backends.len()),
+        );
+    }
     table.finish();
 
     if let (Some(vips), Some(port), Some(protocols)) = (&vips, port, &protocols) {
@@ -94,6 +106,7 @@ fn service(value: Value<'_, '_>, census: &mut Census) -> Option<Service> {
         count_queries: count_queries?,
         on_no_backend: on_no_backend?,
         max_ejected: max_ejected?,
+        quorum: quorum?,
         slow_start: slow_start?,
         health: health?,
         backends: backends?,

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::{
-    Api, Backend, Choice as _, Config, HealthCheck, Question, Service,
+    Announce, Api, Backend, Choice as _, Config, HealthCheck, Question, Service,
     scalar::{WrittenDuration, rcode_name},
 };
 
@@ -11,7 +11,7 @@ use super::{
 /// not stated.
 pub(super) type Settings = Vec<(String, Option<String>)>;
 
-/// The keys at the top and those of `[api]`.
+/// The keys at the top, those of `[api]` and of `[announce]`.
 pub(super) fn top(config: &Config) -> Settings {
     let Config {
         interfaces,
@@ -26,8 +26,10 @@ pub(super) fn top(config: &Config) -> Settings {
                 admin_mode,
                 admin_group,
             },
+        announce,
         services: _,
     } = config;
+    let announced = |value: &dyn Fn(&Announce) -> String| announce.as_ref().map(value);
     vec![
         set("interfaces", list(interfaces)),
         set("xdp_mode", quoted(xdp_mode.word())),
@@ -38,6 +40,19 @@ pub(super) fn top(config: &Config) -> Settings {
         set("api.admin_socket", quoted(admin_socket.display())),
         set("api.admin_mode", quoted(format!("{admin_mode:04o}"))),
         may("api.admin_group", admin_group.as_ref().map(quoted)),
+        may("announce.interface", announced(&|to| quoted(&to.interface))),
+        may(
+            "announce.hold",
+            announced(&|to| quoted(WrittenDuration(to.hold))),
+        ),
+        may(
+            "announce.withdraw_first",
+            announced(&|to| to.withdraw_first.to_string()),
+        ),
+        may(
+            "announce.settle",
+            announced(&|to| quoted(WrittenDuration(to.settle))),
+        ),
     ]
 }
 
@@ -53,6 +68,7 @@ pub(super) fn service(service: &Service) -> Settings {
         count_queries,
         on_no_backend,
         max_ejected,
+        quorum,
         slow_start,
         health,
         backends: _,
@@ -66,6 +82,7 @@ pub(super) fn service(service: &Service) -> Settings {
         set("count_queries", count_queries),
         set("on_no_backend", quoted(on_no_backend.word())),
         set("max_ejected", percent(*max_ejected)),
+        set("quorum", quorum),
         set("slow_start", quoted(WrittenDuration(*slow_start))),
     ];
     settings.extend(checks(health));

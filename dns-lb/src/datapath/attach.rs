@@ -1,6 +1,9 @@
 //! Putting the program on interfaces: new links, adopted links, native and generic mode.
 
-use std::ffi::{CStr, CString};
+use std::{
+    ffi::{CStr, CString},
+    os::fd::AsFd as _,
+};
 
 use aya::programs::{
     ProgramError,
@@ -14,6 +17,7 @@ use super::{
     error::{chain, os_error},
     pins::LinkPin,
     program,
+    syscall::{link_interface, open_pin},
 };
 use crate::config::XdpMode;
 
@@ -61,6 +65,22 @@ impl Datapath {
         }
         self.replacement = None;
         Ok(attachments)
+    }
+
+    /// Whether the program is still on the interface: somebody may have detached the link.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel does not tell.
+    pub fn is_attached(&self, attachment: &Attachment) -> Result<bool, DatapathError> {
+        let path = self.directory.link(LinkPin {
+            ifindex: attachment.ifindex,
+            mode: attachment.mode,
+        });
+        let failed = |error: &dyn std::error::Error| DatapathError::pin("open", &path, error);
+        let link = open_pin(&path).map_err(|error| failed(&error))?;
+        let on = link_interface(link.as_fd()).map_err(|error| failed(&error))?;
+        Ok(on == attachment.ifindex)
     }
 
     fn switch_to_program(

@@ -1,9 +1,10 @@
 //! Why the data plane could not be brought up or changed, with the likely cause and the remedy.
 
-use std::{io, path::PathBuf};
+use std::{borrow::Cow, io, path::PathBuf};
 
 use aya::{EbpfError, maps::MapError, programs::ProgramError};
 
+use super::privilege;
 use crate::config::XdpMode;
 
 /// A failure of the data plane. The text is for an operator: what failed, why that usually is, and
@@ -250,36 +251,42 @@ pub(super) fn os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32>
     None
 }
 
-fn privilege_hint(error: &io::Error) -> &'static str {
+fn privilege_hint(error: &io::Error) -> Cow<'static, str> {
     match error.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => PRIVILEGE,
-        _ => "",
+        Some(libc::EPERM | libc::EACCES) => privilege::hint(),
+        _ => "".into(),
     }
 }
 
-fn load_hint(error: &EbpfError) -> &'static str {
-    match os_error(error) {
-        Some(libc::EPERM | libc::EACCES) => PRIVILEGE,
+fn load_hint(error: &EbpfError) -> Cow<'static, str> {
+    let hint = match os_error(error) {
+        Some(libc::EPERM | libc::EACCES) => return privilege::hint(),
         Some(libc::ENOMEM) => "; the kernel has no memory for maps of this size",
         Some(libc::E2BIG) => "; a map is larger than this kernel allows",
         _ => "",
-    }
+    };
+    hint.into()
 }
 
-fn program_hint(error: &ProgramError) -> &'static str {
-    match os_error(error) {
-        Some(libc::EPERM) => PRIVILEGE,
+fn program_hint(error: &ProgramError) -> Cow<'static, str> {
+    let hint = match os_error(error) {
+        Some(libc::EPERM) => return privilege::hint(),
+        // Without CAP_PERFMON the verifier forbids what it allows with it.
+        Some(libc::EACCES | libc::EINVAL) if !privilege::missing().is_empty() => {
+            return privilege::hint();
+        }
         Some(libc::EACCES | libc::EINVAL | libc::E2BIG) => {
             "; the verifier did not accept it, which means a kernel older than this program was \
              tested on: see the README for the oldest"
         }
         _ => "",
-    }
+    };
+    hint.into()
 }
 
-fn attach_hint(error: &ProgramError) -> &'static str {
-    match os_error(error) {
-        Some(libc::EPERM | libc::EACCES) => PRIVILEGE,
+fn attach_hint(error: &ProgramError) -> Cow<'static, str> {
+    let hint = match os_error(error) {
+        Some(libc::EPERM | libc::EACCES) => return privilege::hint(),
         Some(libc::EBUSY) => {
             "; another XDP program holds this interface: `ip -details link show` names it, \
              `ip link set dev … xdp off` removes it"
@@ -296,8 +303,6 @@ fn attach_hint(error: &ProgramError) -> &'static str {
         }
         Some(libc::ENODEV) => "; the interface has gone",
         _ => "",
-    }
+    };
+    hint.into()
 }
-
-const PRIVILEGE: &str = "; this needs root, or the capabilities CAP_BPF, CAP_NET_ADMIN and \
-                         CAP_PERFMON (a container or an LSM may withhold them even from root)";

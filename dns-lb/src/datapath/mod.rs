@@ -16,6 +16,7 @@ mod former;
 mod inspect;
 mod maps;
 mod pins;
+mod privilege;
 mod replacement;
 mod survey;
 mod syscall;

@@ -6,7 +6,7 @@ use std::{
     fs::{self, File},
     io,
     mem::MaybeUninit,
-    os::unix::ffi::OsStrExt as _,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
 };
 
@@ -27,6 +27,9 @@ const NEXT: &str = "_next";
 
 /// `BPF_FS_MAGIC` of `linux/magic.h`.
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+
+/// The inode of a bpffs's root: `simple_fill_super` in `fs/libfs.c`.
+const BPF_FS_ROOT: u64 = 1;
 
 /// The pin directory, held by this process alone until dropped.
 #[derive(Debug)]
@@ -216,7 +219,8 @@ impl PinDirectory {
     }
 
     /// Removes every pin, those of other versions of dns-lb as well, and the directory. The links
-    /// go first, so that packets go to the host's own stack before the maps are gone.
+    /// go first, so that packets go to the host's own stack before the maps are gone. A directory that
+    /// only another may remove, who has made it for this agent, stays, empty.
     pub(super) fn remove(self) -> Result<(), DatapathError> {
         for link in self.links()? {
             self.remove_link(link)?;
@@ -224,30 +228,43 @@ impl PinDirectory {
         for name in self.names()? {
             remove_if_there(&self.path.join(name))?;
         }
-        fs::remove_dir(&self.path).map_err(|source| DatapathError::PinDirectory {
-            path: self.path.clone(),
-            source,
+        fs::remove_dir(&self.path).or_else(|source| match source.kind() {
+            io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::ResourceBusy => Ok(()),
+            _ => Err(DatapathError::PinDirectory {
+                path: self.path.clone(),
+                source,
+            }),
         })
     }
 }
 
-/// Refuses what cannot be a pin directory; it need not be there.
+/// Refuses what cannot be a pin directory; it need not be there. The parent of one that is there may be
+/// anything: a service manager shows an agent one directory of a bpffs.
 pub(super) fn check_place(path: &Path) -> Result<(), DatapathError> {
+    let failed = |source| DatapathError::PinDirectory {
+        path: path.to_owned(),
+        source,
+    };
+    if on_bpffs(path) {
+        return match fs::metadata(path).map_err(failed)?.ino() {
+            BPF_FS_ROOT => Err(DatapathError::BpffsRoot {
+                path: path.to_owned(),
+            }),
+            _ => Ok(()),
+        };
+    }
     let parent = path.parent().unwrap_or(Path::new("/"));
     if !parent.is_dir() {
-        return Err(DatapathError::PinDirectory {
+        return Err(failed(io::ErrorKind::NotFound.into()));
+    }
+    if !on_bpffs(parent) {
+        return Err(DatapathError::NoBpffs {
             path: path.to_owned(),
-            source: io::ErrorKind::NotFound.into(),
         });
     }
-    if on_bpffs(parent) {
-        return Ok(());
-    }
-    let path = path.to_owned();
-    Err(match on_bpffs(&path) {
-        true => DatapathError::BpffsRoot { path },
-        false => DatapathError::NoBpffs { path },
-    })
+    Ok(())
 }
 
 /// Whether a path lies on a BPF file system.

@@ -14,6 +14,8 @@ use std::{
 const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
 /// `BPF_OBJ_GET`.
 const BPF_OBJ_GET: libc::c_int = 7;
+/// `BPF_OBJ_GET_INFO_BY_FD`.
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
 /// `BPF_LINK_DETACH`, since Linux 5.9.
 const BPF_LINK_DETACH: libc::c_int = 34;
 
@@ -29,6 +31,27 @@ struct ObjectGet {
 #[repr(C)]
 struct LinkDetach {
     link_fd: u32,
+}
+
+/// The part of `union bpf_attr` that `BPF_OBJ_GET_INFO_BY_FD` reads.
+#[repr(C)]
+struct ObjectInfo {
+    bpf_fd: u32,
+    info_len: u32,
+    info: u64,
+}
+
+/// `struct bpf_link_info`, as far as it is the same for all links, and what one of XDP has beyond.
+#[repr(C)]
+#[derive(Default)]
+struct XdpLinkInfo {
+    link_type: u32,
+    id: u32,
+    prog_id: u32,
+    padding: u32,
+    /// 0: it is on no interface any more.
+    ifindex: u32,
+    unused: u32,
 }
 
 /// The part of `union bpf_attr` that `BPF_MAP_LOOKUP_ELEM` reads.
@@ -62,6 +85,21 @@ pub(super) fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
     };
     // SAFETY: the command reads a descriptor and no address.
     unsafe { bpf(BPF_LINK_DETACH, &detach) }.map(drop)
+}
+
+/// The interface that an XDP link is on; 0: on none any more, since somebody has detached it or the
+/// interface is gone.
+pub(super) fn link_interface(link: BorrowedFd<'_>) -> io::Result<u32> {
+    let mut found = XdpLinkInfo::default();
+    let info = ObjectInfo {
+        bpf_fd: link.as_raw_fd().cast_unsigned(),
+        info_len: size_of::<XdpLinkInfo>() as u32,
+        info: (&raw mut found) as u64,
+    };
+    // SAFETY: the kernel writes at most `info_len` octets at the address, which are all integers of
+    // a local structure that lives through the call.
+    unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &info) }?;
+    Ok(found.ifindex)
 }
 
 /// The first word of an array's first value, which is of this size: aya reads only values whose

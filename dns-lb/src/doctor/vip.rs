@@ -135,7 +135,10 @@ fn judge_answers(
     }
     for (interface, mac, owner) in &others {
         match owner {
-            Some(Owner::Backend(backend)) => find_backend(vip, interface, *mac, backend, sheet),
+            Some(Owner::Backend(backend)) => {
+                let may_be_active = context.has_local && !here.contains(interface);
+                find_backend(vip, interface, *mac, backend, may_be_active, sheet);
+            }
             _ => find_other(vip, interface, *mac, &here, sheet),
         }
     }
@@ -162,7 +165,15 @@ fn judge_answers(
     }
 }
 
-fn find_backend(vip: IpAddr, interface: &str, mac: MacAddress, backend: &str, sheet: &mut Sheet) {
+/// `may_be_active`: this host is balancer and server at once, and stands by; so may the other be, at work.
+fn find_backend(
+    vip: IpAddr,
+    interface: &str,
+    mac: MacAddress,
+    backend: &str,
+    may_be_active: bool,
+    sheet: &mut Sheet,
+) {
     let (protocol, remedy) = match vip {
         IpAddr::V4(_) => (
             "ARP",
@@ -175,11 +186,21 @@ fn find_backend(vip: IpAddr, interface: &str, mac: MacAddress, backend: &str, sh
             format!("there: the VIP on lo alone: ip addr add {vip}/128 dev lo, and off the interface"),
         ),
     };
+    let answers = format!("{mac}, which is its, answers {protocol} for {vip} on {interface}");
+    let (severity, evidence, remedy) = if may_be_active {
+        let remedy = format!(
+            "right if it is a balancer too, at work while this one stands by; else {remedy}"
+        );
+        (Severity::Warning, answers, remedy)
+    } else {
+        let evidence = format!("{answers}: clients' packets go past the balancer");
+        (Severity::Error, evidence, remedy)
+    };
     sheet.find(
         id::VIP_ANSWERED_BY_BACKEND,
-        Severity::Error,
+        severity,
         backend,
-        format!("{mac}, which is its, answers {protocol} for {vip} on {interface}: clients' packets go past the balancer"),
+        evidence,
         remedy,
     );
 }

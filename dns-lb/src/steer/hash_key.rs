@@ -17,7 +17,7 @@ pub enum HashKeyError {
     /// The file could not be read or made.
     #[error(
         "cannot {operation} the hash key file {path}: {reason}{}",
-        remedy(reason)
+        remedy(operation, reason)
     )]
     File {
         /// "read" or "create".
@@ -38,12 +38,17 @@ pub enum HashKeyError {
     },
 }
 
-/// What to do about a file that cannot be had. The key is a secret of root's, so this is what an
-/// ordinary user who starts the agent meets first.
-fn remedy(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => "; the agent needs root",
-        io::ErrorKind::ReadOnlyFilesystem => "; hash_key_file names another place",
+/// What to do about a file that cannot be had. The key is a secret, so this is what an ordinary user
+/// who starts the agent meets first.
+fn remedy(operation: &str, error: &io::Error) -> &'static str {
+    match (operation, error.kind()) {
+        ("create", io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
+            "; make it as root, 32 hexadecimal digits that the agent's user may read, or set \
+             hash_key_file to another place"
+        }
+        (_, io::ErrorKind::PermissionDenied) => {
+            "; the agent needs root, or a file that its user may read"
+        }
         _ => "",
     }
 }

@@ -1,5 +1,7 @@
 //! The whole chain in the lab: real DNS servers, real queries, the agent as its users run it.
 
+mod bgp;
+mod confined;
 mod control;
 mod death;
 mod deaths;
@@ -26,8 +28,11 @@ mod path_mtu;
 mod refusals;
 mod reload;
 mod restart;
+mod service_manager;
+mod smallest;
 mod spread;
 mod stage;
 mod tcp;
 mod top;
+mod vrrp;
 mod watch;

@@ -1,6 +1,7 @@
 //! What cannot work is refused with a sentence that says why and what to do, and changes nothing.
 
 use std::{
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Output},
 };
@@ -129,10 +130,19 @@ fn an_ordinary_user_is_told_what_is_missing() {
         command.args(["timeout", "5", "/run/dns-lb-binary", "run"]);
         node.output(command).expect("setpriv")
     };
-    // The key, which is root's, is what such a user meets first, be it there or not.
-    assert_refused(&run(), 1, &["hash.key", "needs root"]);
+    // The key, which is a secret, is what such a user meets first, be it there or not.
+    assert_refused(&run(), 1, &["hash.key", "make it as root"]);
     node.write("/etc/dns-lb/hash.key", "00112233445566778899aabbccddeeff\n")
         .expect("a key");
+    let mode = |mode| {
+        node.run(move || {
+            let mode = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions("/etc/dns-lb/hash.key", mode).expect("another mode");
+        });
+    };
+    mode(0o600);
+    assert_refused(&run(), 1, &["hash.key", "needs root"]);
+    mode(0o644);
     assert_refused(&run(), 1, &["needs root", "CAP_NET_ADMIN"]);
 }
 

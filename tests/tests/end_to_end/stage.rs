@@ -7,7 +7,9 @@ use std::{
     time::Duration,
 };
 
-use dns_lb_tests::{Agent, Backend, Host, Lab, Segment, Software, Topology, agent, process};
+use dns_lb_tests::{
+    Agent, Backend, Host, Lab, Segment, Software, Topology, agent, ha::Balancer, process,
+};
 use serde_json::Value;
 
 /// How long everything may take to come up on a busy machine.
@@ -192,5 +194,13 @@ pub(crate) fn two_segments() -> Topology {
     Topology {
         backends: vec![Host::running(Software::Nsd), second],
         ..Topology::of(&[])
+    }
+}
+
+/// Asserts that `dns-lb doctor` finds nothing wrong on any of them.
+pub(crate) fn assert_healthy(balancers: &[Balancer]) {
+    for balancer in balancers {
+        let found = balancer.errors_found().expect("the doctor");
+        assert!(found.is_empty(), "{}: {found:#?}", balancer.node.name());
     }
 }

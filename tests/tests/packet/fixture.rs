@@ -192,6 +192,7 @@ pub(crate) fn configuration(services: Vec<config::Service>) -> Config {
             admin_group: None,
             listen: ([127, 0, 0, 1], 8053).into(),
         },
+        announce: None,
         services,
     }
 }

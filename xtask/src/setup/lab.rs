@@ -13,12 +13,15 @@ pub(super) struct Tool {
     daemon: Option<&'static str>,
 }
 
-pub(super) const TOOLS: [Tool; 18] = [
+pub(super) const TOOLS: [Tool; 26] = [
     daemon("nsd", "nsd", "nsd"),
     daemon("knotd", "knot", "knot"),
     daemon("unbound", "unbound", "unbound"),
     daemon("named", "bind9", "named"),
     daemon("pdns_recursor", "pdns-recursor", "pdns-recursor"),
+    // They move and announce VIPs where there is more than one balancer.
+    daemon("keepalived", "keepalived", "keepalived"),
+    daemon("bird", "bird2", "bird"),
     tool("dig", "bind9-dnsutils"),
     tool("bpftool", "bpftool"),
     tool("ethtool", "ethtool"),
@@ -33,6 +36,13 @@ pub(super) const TOOLS: [Tool; 18] = [
     daemon("prometheus", "prometheus", "prometheus"),
     // Opens the page.
     tool("chromium", "chromium"),
+    // The unit and the package: with systemd's sets of system calls, and a root to install into.
+    tool("systemd-analyze", "systemd"),
+    tool("strace", "strace"),
+    tool("setpriv", "util-linux"),
+    tool("mmdebstrap", "mmdebstrap"),
+    tool("dpkg-shlibdeps", "dpkg-dev"),
+    tool("strip", "binutils"),
     // rustup brings both; Debian's cargo-web does not.
     tool("cargo-fmt", "rustfmt-web"),
     tool("cargo-clippy", "rust-web-clippy"),

@@ -70,7 +70,9 @@ pub enum SocketError {
 
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
-        io::ErrorKind::PermissionDenied => "; the agent needs root",
+        io::ErrorKind::PermissionDenied => {
+            "; the user that the agent runs as must have leave to write to its directory"
+        }
         io::ErrorKind::NotFound => "; make the directory, or set api.admin_socket to another place",
         io::ErrorKind::ReadOnlyFilesystem => "; set api.admin_socket to another place",
         _ => "",

@@ -150,15 +150,18 @@ async fn gives_metrics_and_says_whether_it_is_ready() {
     let (head, body) = server.get("/readyz").await;
     assert!(head.starts_with("http/1.1 200 "), "{head}");
     assert_eq!(body, "ready\n");
+    assert_eq!(server.get("/readyz/resolvers").await.1, "ready\n");
+    let (head, _) = server.get("/readyz/nobody").await;
+    assert!(head.starts_with("http/1.1 404 "), "{head}");
 
     let server = Server::start().await.answer_with(|status| {
         status.dataplane.interfaces.clear();
-        status.services[0].backends[0].share = 0.0;
+        status.services[0].usable = 0;
     });
     let (head, body) = server.get("/readyz").await;
     assert!(head.starts_with("http/1.1 503 "), "{head}");
     let expected = "the program is not attached to any interface\n\
-                    no service has a usable backend: resolvers\n";
+                    too few usable backends: resolvers has 0 of at least 1\n";
     assert_eq!(body, expected);
     // Dead is who does not answer.
     assert!(server.get("/livez").await.0.starts_with("http/1.1 200 "));

@@ -85,6 +85,7 @@ impl Status {
                 interfaces: vec![Interface {
                     name: "eth0".to_owned(),
                     mode: AttachedMode::Native,
+                    attached: true,
                     program_id: 41,
                     link_id: 5,
                 }],
@@ -112,6 +113,8 @@ impl Status {
                 packets_per_second: Some(2_000.5),
                 bytes: 92_592_525,
                 failed_open: false,
+                usable: 1,
+                quorum: 1,
                 endings: endings(&service),
                 tcp: Tcp {
                     packets: 70,
@@ -127,6 +130,7 @@ impl Status {
                     backend(2, Health::Down, "timeout", None),
                 ],
             }],
+            announced: vec![[192, 168, 0, 200].into()],
             recent_transitions: vec![Transition {
                 at: time("2026-01-31T11:00:00.000Z"),
                 service: "resolvers".to_owned(),
@@ -227,7 +231,7 @@ fn names_are_those_that_others_build_on() {
         "generation": 7,
         "dataplane": {
             "interfaces": [
-                {"name": "eth0", "mode": "native", "program_id": 41, "link_id": 5},
+                {"name": "eth0", "mode": "native", "attached": true, "program_id": 41, "link_id": 5},
             ],
             "counters": {
                 "total": zero_but(&[("transmitted", 1_234_567), ("not_service", 12)]),
@@ -249,6 +253,8 @@ fn names_are_those_that_others_build_on() {
             "packets_per_second": 2_000.5,
             "bytes": 92_592_525,
             "failed_open": false,
+            "usable": 1,
+            "quorum": 1,
             "endings": zero_but(&[("transmitted", 1_234_567)]),
             "tcp": {"packets": 70, "connections": 10},
             "queries": {
@@ -260,6 +266,7 @@ fn names_are_those_that_others_build_on() {
             },
             "backends": [up, down],
         }],
+        "announced": ["192.168.0.200"],
         "recent_transitions": [{
             "at": "2026-01-31T11:00:00.000Z",
             "service": "resolvers",

@@ -68,6 +68,7 @@ fn example_states_the_defaults() {
     assert_eq!(service.policy, Policy::Hash);
     assert_eq!(service.on_no_backend, OnNoBackend::FailOpen);
     assert_eq!(service.max_ejected, 100);
+    assert_eq!(service.quorum, 1);
     assert_eq!(service.slow_start, Duration::ZERO);
     let expected = HealthCheck {
         questions: vec![Question {
@@ -104,13 +105,13 @@ fn example_states_the_defaults() {
 fn example_shows_every_key() {
     let unknown = "zzzzzzzz = 1";
     let text = file(
-        &format!("{unknown}\napi.{unknown}"),
+        &format!("{unknown}\napi.{unknown}\nannounce.{unknown}"),
         unknown,
         unknown,
         unknown,
     );
     let faults = Config::parse(&text).unwrap_err();
-    assert_eq!(faults.as_slice().len(), 5, "{faults}");
+    assert_eq!(faults.as_slice().len(), 6, "{faults}");
     for fault in faults.as_slice() {
         let keys = fault.allowed.strip_prefix("the keys ").unwrap();
         for key in keys.split(", ") {
@@ -167,7 +168,7 @@ vips = []
 1:31: interfaces[3]: "a/b" is not an interface's name; allowed: an interface's name: 1 to 15 printable characters of ASCII without '/' and ':'
 2:12: xdp_mode: "fast" is not known; allowed: "auto", "native", "generic"
 3:17: hash_key_file: "hash.key" is not absolute; allowed: an absolute path
-4:1: colour: unknown key; allowed: the keys interfaces, xdp_mode, hash_key_file, tcp_flows, state_file, api, service
+4:1: colour: unknown key; allowed: the keys interfaces, xdp_mode, hash_key_file, tcp_flows, state_file, api, announce, service
 6:10: api.listen: "localhost" is not an address and a port; allowed: an address and a port from 1, such as "127.0.0.1:8053" or "[::1]:8053"
 7:16: api.admin_socket: "admin.sock" is not absolute; allowed: an absolute path
 9:8: service[1].name: "a b" has a character that no name has; allowed: 1 to 63 letters, digits, '.', '_' and '-'

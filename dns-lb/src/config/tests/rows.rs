@@ -23,6 +23,14 @@ fn values_at_the_edge_are_taken() {
         file("api.admin_mode = \"0626\"", "", "", ""),
         file("api.admin_group = \"dns-lb\"", "", "", ""),
         file("state_file = \"/state\"", "", "", ""),
+        file("announce.interface = \"lo\"", "", "", ""),
+        file("announce.interface = \"dummy0\"", "", "", "local = true"),
+        file(
+            "announce.hold = \"1h\"\nannounce.settle = \"1m\"",
+            "",
+            "",
+            "",
+        ),
         file("", "port = 65535", "", ""),
         file("", "port = 0x35", "", ""),
         file("", "policy = \"round-robin\"", "", ""),
@@ -86,6 +94,19 @@ fn refuses_single_faults() {
     let backend = |line| file("", "", "", line);
     let long_socket = format!(r#"api.admin_socket = "/{}""#, "x".repeat(96));
     let rows = [
+        (
+            top(r#"announce.settle = "61s""#),
+            r#"announce.settle: "61s" is out of range"#,
+        ),
+        (
+            file(r#"announce.interface = "lo""#, "", "", "local = true"),
+            "announce.interface: is where a backend on this host has its VIP for good",
+        ),
+        (
+            service("quorum = 2"),
+            "quorum: more than there are backends",
+        ),
+        (service("quorum = 0"), "quorum: 0 is out of range"),
         (
             top(r#"api.listen = "[::]:0""#),
             r#"api.listen: "[::]:0" has port 0"#,

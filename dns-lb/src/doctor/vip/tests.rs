@@ -123,6 +123,24 @@ fn a_backend_that_answers_is_named_also_beside_this_host() {
     }
 }
 
+/// Two hosts, each balancer and server: the one at work answers, from a server's MAC address.
+#[test]
+fn a_backend_that_answers_may_be_the_other_of_two_that_are_both() {
+    let standby = Scene {
+        arp_ignore: 1,
+        has_local: true,
+        answer: Ok(vec![BACKEND]),
+        ..scene()
+    };
+    assert_found(&standby, &[(Warning, "vip-answered-by-backend", "s/dns1")]);
+    // Both at once is wrong.
+    let active = Scene {
+        own: ON_ETH0,
+        ..standby
+    };
+    assert_found(&active, &[(Error, "vip-answered-by-backend", "s/dns1")]);
+}
+
 #[test]
 fn a_stranger_is_a_conflict_where_this_host_answers_too() {
     let answer = || Ok(vec![STRANGER]);

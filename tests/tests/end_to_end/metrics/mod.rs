@@ -239,7 +239,7 @@ fn it_is_ready_as_long_as_somebody_answers() {
     assert_eq!(answer("/readyz").0, 200);
 
     stage.lab.backends[1].kill().expect("the server runs");
-    let unready = "no service has a usable backend: resolvers\n";
+    let unready = "too few usable backends: resolvers has 0 of at least 1\n";
     wait_until("nobody is up", || {
         answer("/readyz") == (503, unready.to_owned())
     });

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use super::super::super::MAX_BACKENDS;
+
 /// The tables, as faults name them without their numbers, and how they begin in a file.
-pub(super) const TABLES: [(&str, &str); 6] = [
+pub(super) const TABLES: [(&str, &str); 7] = [
     ("", ""),
     ("api", "[api]"),
+    ("announce", "[announce]"),
     ("service", "[[service]]"),
     ("service.health", "[service.health]"),
     ("service.health.queries", "[[service.health.queries]]"),
@@ -73,6 +76,9 @@ fn arranged(settings: &[&str]) -> String {
 /// What else a file must say for a key to be of use in it, or for all of its range to be allowed.
 pub(super) fn beside(key: &str) -> &'static [&'static str] {
     match key {
+        "announce.hold" | "announce.withdraw_first" | "announce.settle" => {
+            &["announce.interface = \"lo\""]
+        }
         "service.max_load" => &["service.policy = \"qname\""],
         "service.health.max_serial_lag" => &["service.health.query = \"example.net. SOA\""],
         "service.health.fast_interval" => &["service.health.interval = \"1h\""],
@@ -95,6 +101,12 @@ pub(super) fn with(key: &str, value: &str) -> String {
             let (before, after) = text.split_at(backends);
             format!("{before}{}{after}", query.repeat(8))
         }
+        "service.quorum" => (1..MAX_BACKENDS).fold(text, |text, number| {
+            let [.., high, low] = number.to_be_bytes();
+            format!(
+                "{text}[[service.backend]]\nname = \"b{number}\"\naddress = \"198.18.{high}.{low}\"\n"
+            )
+        }),
         _ => text,
     }
 }

@@ -278,7 +278,7 @@ fn examples_of_the_page_change_something() {
             .expect("an example is KEY = VALUE");
         assert_eq!(name, parts(&key).1, "the example of {key}");
         let text = match key.as_str() {
-            "service.health.queries_to_pass" => with(&key, value),
+            "service.health.queries_to_pass" | "service.quorum" => with(&key, value),
             _ => document(&[&[format!("{key} = {value}").as_str()], beside(&key)].concat()),
         };
         let shown = Config::parse(&text).unwrap_or_else(|faults| panic!("{text}\n{faults}"));

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    iter,
     sync::Arc,
     time::Duration,
 };
@@ -111,12 +112,13 @@ impl Series {
             .and_then(|(_, before)| count.checked_sub(before));
         match grown {
             Some(grown) if !elapsed.is_zero() => {
-                if self.rates.len() == KEPT {
-                    self.rates.pop_front();
-                }
                 // To a tenth: more is noise, and makes the documents long.
-                let rate = grown as f64 / elapsed.as_secs_f64();
-                self.rates.push_back((10.0 * rate).round() / 10.0);
+                let rate = (10.0 * grown as f64 / elapsed.as_secs_f64()).round() / 10.0;
+                // An agent that was held up has the mean of the seconds that it has missed, for each.
+                let seconds = elapsed.as_secs_f64().round().clamp(1.0, KEPT as f64);
+                self.rates.extend(iter::repeat_n(rate, seconds as usize));
+                let surplus = self.rates.len().saturating_sub(KEPT);
+                self.rates.drain(..surplus);
             }
             _ => self.rates.clear(),
         }
@@ -186,7 +188,7 @@ mod tests {
         assert_eq!(series.newest(), None, "nothing to compare with yet");
         series.add(7, 1_500, STEP);
         series.add(7, 1_750, 2 * STEP);
-        assert_eq!(series.all(), [500.0, 125.0]);
+        assert_eq!(series.all(), [500.0, 125.0, 125.0], "each of a second");
 
         series.add(8, 2_000, STEP);
         assert_eq!(series.newest(), None, "another's counter");
@@ -206,5 +208,7 @@ mod tests {
         }
         assert_eq!(series.rates.len(), KEPT);
         assert_eq!(series.newest(), Some(129.0));
+        series.add(1, 1_000_000, 3_600 * STEP);
+        assert_eq!(series.rates.len(), KEPT);
     }
 }

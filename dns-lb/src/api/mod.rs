@@ -11,6 +11,7 @@ pub mod history;
 mod metrics;
 mod page;
 mod readiness;
+mod rebinding;
 pub mod server;
 pub mod status;
 #[cfg(test)]

@@ -7,6 +7,7 @@ use axum::{
     Json, Router,
     extract::{Path, State},
     http::{StatusCode, header},
+    middleware,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -22,6 +23,7 @@ use super::{
     metrics::{self, MetricsError},
     page,
     readiness::Unready,
+    rebinding,
     status::Status,
 };
 
@@ -32,8 +34,9 @@ const LIMITS: Limits = Limits {
 };
 /// Until the agent must have made a document.
 const STATUS_DEADLINE: Duration = Duration::from_secs(1);
-/// Requests that may wait for the agent.
-const STATUS_QUEUE: usize = 16;
+/// Requests that may wait where the agent takes them. It answers all of these at one go, and with 1,000
+/// backends each takes it milliseconds, which probes do not have. The others wait for a place here.
+const STATUS_QUEUE: usize = 1;
 
 /// Asks the agent for a document. One who no longer waits has closed the channel that it goes to.
 #[derive(Debug)]
@@ -129,13 +132,18 @@ impl StatusSource {
     }
 }
 
-/// Serves until `shutdown` is there, then gives open connections a second.
+/// Serves until `shutdown` is there, then gives open connections a second. On loopback, only requests
+/// for this host.
 pub async fn serve(
     listener: TcpListener,
     source: StatusSource,
     shutdown: impl Future<Output = ()>,
 ) {
-    let router = router(source);
+    let mut router = router(source);
+    let address = listener.local_addr();
+    if address.is_ok_and(|address| address.ip().to_canonical().is_loopback()) {
+        router = router.layer(middleware::from_fn(rebinding::refuse));
+    }
     connections::serve(listener, LIMITS, |_| Ok(router.clone()), shutdown).await;
 }
 

@@ -1,6 +1,6 @@
 //! The status document as a table of at most 100 columns.
 
-use std::{fmt::Write as _, net::IpAddr};
+use std::{fmt::Write as _, iter, net::IpAddr};
 
 use dns_lb_common::Ending;
 
@@ -17,7 +17,7 @@ use crate::api::{
 pub(super) const WIDTH: usize = 100;
 
 /// Headings, the widest that each column becomes, and whether it holds numbers, which stand to the
-/// right. With indent and gaps: [`WIDTH`].
+/// right. With indent and gaps: [`WIDTH`]; names also have what the other columns leave of it.
 const COLUMNS: [(&str, usize, bool); 8] = [
     ("BACKEND", 17, false),
     ("ADMIN", 8, false),
@@ -71,14 +71,20 @@ fn push_service(text: &mut String, service: &Service, now: Timestamp, palette: P
     push_counts(text, service);
 
     let heading = COLUMNS.map(|(heading, _, _)| (heading.to_owned(), Tone::Plain));
-    let rows: Vec<[(String, Tone); COLUMNS.len()]> = std::iter::once(heading)
+    let mut rows: Vec<[(String, Tone); COLUMNS.len()]> = iter::once(heading)
         .chain(service.backends.iter().map(|backend| row(backend, now)))
         .collect();
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].0.chars().count());
         cells.max().unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
+    let mut widths: Vec<usize> = (0..COLUMNS.len()).map(width).collect();
+    // Servers are told apart by the ends of their names.
+    let others: usize = widths[1..].iter().map(|width| width + 2).sum();
+    widths[0] = widths[0].min(WIDTH.saturating_sub(others + 2));
+    for row in &mut rows {
+        row[0].0 = fit(&row[0].0, widths[0]);
+    }
     for row in &rows {
         let mut line = String::new();
         for (((cell, tone), width), (_, _, number)) in row.iter().zip(&widths).zip(COLUMNS) {
@@ -234,7 +240,8 @@ fn row(backend: &Backend, now: Timestamp) -> [(String, Tone); COLUMNS.len()] {
         (figures::last_probe(backend), Tone::Plain),
         (age(backend.since.until(now)), Tone::Plain),
     ];
-    let mut widths = COLUMNS.into_iter().map(|(_, width, _)| width);
+    let widths = COLUMNS.into_iter().skip(1).map(|(_, width, _)| width);
+    let mut widths = iter::once(WIDTH).chain(widths);
     cells.map(|(cell, tone)| (fit(&cell, widths.next().unwrap_or(0)), tone))
 }
 

@@ -11,6 +11,10 @@ use crate::datapath::Pinned;
 /// The first kernel with programs for frames in several buffers, of which this is one.
 const OLDEST_KERNEL: (u32, u32) = (5, 18);
 
+/// What nobody but the owner may do to the file of the secret: all but that its group reads it. Where the
+/// agent is no root, that is how it does (`packaging/debian/postinst`).
+const EXPOSING: u32 = 0o037;
+
 /// What was seen of the host.
 #[derive(Debug)]
 pub(super) struct Host {
@@ -188,7 +192,7 @@ fn judge_hash_key(host: &Host, sheet: &mut Sheet) {
         KeyFile::Present { mode, key } => (mode, key),
     };
     sheet.pass(id::HASH_KEY_MISSING, &subject, "is there");
-    if mode & 0o077 == 0 {
+    if mode & EXPOSING == 0 {
         let evidence = format!("mode {mode:04o}");
         sheet.pass(id::HASH_KEY_EXPOSED, &subject, evidence);
     } else {
@@ -196,8 +200,8 @@ fn judge_hash_key(host: &Host, sheet: &mut Sheet) {
             id::HASH_KEY_EXPOSED,
             Severity::Warning,
             &subject,
-            format!("mode {mode:04o}: others than its owner have access to the secret"),
-            format!("chmod 600 {subject}"),
+            format!("mode {mode:04o}: others than its owner and group have access to the secret"),
+            format!("chmod g-wx,o= {subject}"),
         );
     }
     match key {
@@ -216,7 +220,10 @@ fn judge_hash_key(host: &Host, sheet: &mut Sheet) {
             Severity::Error,
             &subject,
             why,
-            "put the key of the other balancers there, or remove it: the next start makes a new one",
+            format!(
+                "put the key of the other balancers there, or a new one: \
+                 od -An -N16 -tx1 /dev/urandom | tr -d ' ' >{subject}"
+            ),
         ),
     }
 }
@@ -318,10 +325,16 @@ mod tests {
                 vec![(Skipped, "hash-key-malformed", KEY)],
             ),
             (
-                present(0o640, Ok("00")),
+                present(0o660, Ok("00")),
+                vec![(Warning, "hash-key-exposed", KEY), FINGERPRINT],
+            ),
+            (
+                present(0o604, Ok("00")),
                 vec![(Warning, "hash-key-exposed", KEY), FINGERPRINT],
             ),
             (present(0o400, Ok("00")), vec![FINGERPRINT]),
+            // As the package has it.
+            (present(0o640, Ok("00")), vec![FINGERPRINT]),
             (
                 present(0o600, Err("short")),
                 vec![(Error, "hash-key-malformed", KEY)],

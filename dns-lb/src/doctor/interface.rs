@@ -1,11 +1,17 @@
 //! What an interface needs, to be steered on and to be sent on. Pure.
 
+mod egress;
 mod program;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub(super) use self::egress::judge as judge_egress;
 use super::{Agent, Severity, id, report::Sheet};
-use crate::{config::Config, datapath::Pinned, mac::MacAddress};
+use crate::{
+    config::{Config, XdpMode},
+    datapath::Pinned,
+    mac::MacAddress,
+};
 
 /// `NETDEV_XDP_ACT_BASIC` of `linux/netdev.h`: native XDP.
 const NATIVE: u64 = 1;
@@ -64,6 +70,21 @@ pub(super) struct Context<'a> {
     pub(super) agent_runs: bool,
 }
 
+impl Context<'_> {
+    /// Whether the program is, or would be, in the kernel's stack there. What that steers is sent as all
+    /// else is, by any device (`generic_xdp_tx` in `net/core/dev.c`).
+    fn is_generic(&self, interface: &Interface) -> bool {
+        match (self.config.xdp_mode, interface.attached) {
+            (XdpMode::Generic, _) => true,
+            (_, Some(attached)) => !attached.is_native,
+            (XdpMode::Auto, None) => interface
+                .xdp_features
+                .is_some_and(|features| features & NATIVE == 0),
+            (XdpMode::Native, None) => false,
+        }
+    }
+}
+
 /// The programs that the agent says it has attached, and the one that is pinned.
 pub(super) fn own_programs(
     pinned: &Result<Pinned, String>,
@@ -100,70 +121,8 @@ pub(super) fn judge(
         judge_link(name, interface, sheet);
         judge_kind(name, interface, sheet);
         program::judge(context, name, interface, sheet);
-        judge_frames(name, interface, sheet);
+        judge_frames(name, interface, context.is_generic(interface), sheet);
         judge_rp_filter(name, interface, sheet);
-    }
-}
-
-/// Judges what leaves by interfaces; `egress` are those that backends are behind.
-pub(super) fn judge_egress(
-    context: &Context<'_>,
-    interfaces: &BTreeMap<String, Interface>,
-    egress: &BTreeSet<String>,
-    sheet: &mut Sheet,
-) {
-    let configured = &context.config.interfaces;
-    for (name, interface) in interfaces {
-        let others: Vec<_> = configured
-            .iter()
-            .filter(|other| *other != name)
-            .filter_map(|other| Some((other, interfaces.get(other)?.mtu)))
-            .collect();
-        let traffic = match (egress.contains(name), others.is_empty()) {
-            (false, _) => Traffic::None,
-            (true, true) => Traffic::Back,
-            (true, false) => Traffic::Across,
-        };
-        if !configured.contains(name) {
-            judge_link(name, interface, sheet);
-            judge_rp_filter(name, interface, sheet);
-        }
-        judge_sending(name, interface, traffic, sheet);
-        if traffic == Traffic::Across {
-            judge_fit(name, interface, &others, sheet);
-        }
-    }
-}
-
-/// What leaves by an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Traffic {
-    /// No backend is behind it.
-    None,
-    /// What came in by it.
-    Back,
-    /// What came in by others, too.
-    Across,
-}
-
-/// `ingress`: the interfaces that frames come in by, and their MTUs.
-fn judge_fit(name: &str, interface: &Interface, ingress: &[(&String, u32)], sheet: &mut Sheet) {
-    for (ingress, mtu) in ingress {
-        if *mtu <= interface.mtu {
-            let evidence = format!("MTU {}, no less than {ingress}'s {mtu}", interface.mtu);
-            sheet.pass(id::MTU_MISMATCH, name, evidence);
-            continue;
-        }
-        sheet.find(
-            id::MTU_MISMATCH,
-            Severity::Warning,
-            name,
-            format!(
-                "MTU {}: longer frames that come in by {ingress}, MTU {mtu}, are lost here",
-                interface.mtu
-            ),
-            format!("ip link set dev {name} mtu {mtu}"),
-        );
     }
 }
 
@@ -199,9 +158,13 @@ fn judge_link(name: &str, interface: &Interface, sheet: &mut Sheet) {
 
 fn judge_kind(name: &str, interface: &Interface, sheet: &mut Sheet) {
     let remedy = match interface.kind.as_deref() {
-        Some("bridge") => "name the bridge's port instead, which may have native XDP",
+        Some("bridge") => {
+            "generic XDP works; for native XDP this host's address has to be on the port, and that in no \
+             bridge"
+        }
         Some("vlan") => {
-            "name the device below it instead: frames with tags are steered and keep them"
+            "generic XDP works; native XDP on the device below it steers frames with their tags, if the \
+             servers are found there (docs/interfaces.md)"
         }
         kind => {
             let kind = kind.unwrap_or("hardware");
@@ -233,46 +196,7 @@ fn judge_kind(name: &str, interface: &Interface, sheet: &mut Sheet) {
     }
 }
 
-fn judge_sending(name: &str, interface: &Interface, traffic: Traffic, sheet: &mut Sheet) {
-    let is_veth = interface.kind.as_deref() == Some("veth");
-    let sends = interface.xdp_features.map(|features| features & SENDS != 0);
-    match (sends, is_veth, traffic) {
-        (Some(true), ..) => sheet.pass(id::XDP_CANNOT_SEND, name, "takes what XDP sends"),
-        (_, false, Traffic::None) => {
-            sheet.pass(id::XDP_CANNOT_SEND, name, "no server is behind it");
-        }
-        (_, false, Traffic::Back) => sheet.pass(
-            id::XDP_CANNOT_SEND,
-            name,
-            "frames leave by it that came in by it: any driver with XDP sends those",
-        ),
-        (None, ..) => sheet.skip(
-            id::XDP_CANNOT_SEND,
-            name,
-            "this kernel does not tell whether XDP can send here (Linux 6.3 and later do)",
-        ),
-        (Some(false), true, traffic) => sheet.find(
-            id::XDP_CANNOT_SEND,
-            match traffic {
-                Traffic::None => Severity::Info,
-                Traffic::Back | Traffic::Across => Severity::Error,
-            },
-            name,
-            "is a veth whose other end runs no XDP program: it drops what XDP sends, and says nothing",
-            "attach an XDP program that passes everything to the other end, or `ethtool -K <it> gro on`",
-        ),
-        (Some(false), false, Traffic::Across) => sheet.find(
-            id::XDP_CANNOT_SEND,
-            Severity::Warning,
-            name,
-            "its driver does not say that it takes what XDP redirects to it from other interfaces",
-            "some drivers do once they have a program: name it in `interfaces`; or have clients and \
-             servers on one interface",
-        ),
-    }
-}
-
-fn judge_frames(name: &str, interface: &Interface, sheet: &mut Sheet) {
+fn judge_frames(name: &str, interface: &Interface, is_generic: bool, sheet: &mut Sheet) {
     let mtu = interface.mtu;
     let takes_large = interface
         .xdp_features
@@ -281,7 +205,7 @@ fn judge_frames(name: &str, interface: &Interface, sheet: &mut Sheet) {
         .attached
         .is_some_and(|attached| attached.is_native);
     match takes_large {
-        _ if mtu <= ONE_BUFFER || carries => {
+        _ if mtu <= ONE_BUFFER || carries || is_generic => {
             sheet.pass(id::MTU_TOO_LARGE, name, format!("MTU {mtu}"));
         }
         Some(true) => {

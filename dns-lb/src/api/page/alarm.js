@@ -51,8 +51,8 @@ export class Alarm {
     document.body.dataset.state = "live";
     show(element("stale"), false);
     put(element("live-text"), `live, ${clock(at)}`);
-    const bad = model.problems.filter((problem) => problem.level === "bad").length;
-    this.#title(bad > 0 ? model.headline : `${location.host}: all well`, model.level);
+    const isFine = model.level === "fine";
+    this.#title(isFine ? `${location.host}: all well` : model.headline, model.level);
   }
 
   /** Says that it is not: for how long, since when, and why. */

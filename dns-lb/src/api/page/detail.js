@@ -29,7 +29,7 @@ export class Detail {
     const head = (...names) =>
       make("thead", {}, make("tr", {}, ...names.map((name) => make("th", { scope: "col" }, name))));
     const probes = make("table", {}, make("caption", {}, "The newest probes"),
-      head("Ended", "Outcome", "Took"), this.written);
+      head("Began", "Outcome", "Took"), this.written);
     probes.querySelector("th:last-child").className = "number";
     const part = (title, ...children) => make("div", {}, make("h3", {}, title), ...children);
     const panel = make("div", { class: "panel", id, role: "group", "aria-label": `${backend.service}/${backend.name}` },

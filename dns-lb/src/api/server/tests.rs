@@ -1,6 +1,12 @@
 //! The server on a real socket.
 
-use std::{net::SocketAddr, time::Instant};
+use std::{
+    future::poll_fn,
+    net::SocketAddr,
+    sync::atomic::{AtomicUsize, Ordering},
+    task::Poll,
+    time::Instant,
+};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -174,6 +180,12 @@ async fn answers_what_it_has_and_nothing_else() {
     let (head, _) = server.get("/status/").await;
     assert!(head.starts_with("http/1.1 404 "), "{head}");
 
+    for path in ["/", "/status", "/history/resolvers/dns1", "/metrics", "/no"] {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: rebind.example:8053\r\n\r\n");
+        let response = server.exchange(&request).await;
+        assert!(response.starts_with("HTTP/1.1 421 "), "{path}: {response}");
+    }
+
     let post = "POST /status HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\nx";
     let response = server.exchange(post).await;
     assert!(response.starts_with("HTTP/1.1 405 "), "{response}");
@@ -277,6 +289,56 @@ async fn answers_a_thousand_requests_at_once() {
         answered += 1;
     }
     assert_eq!(answered, 1_000);
+}
+
+/// Ends when every task that is ready now has been run. `yield_now` would wait for I/O too.
+async fn next_turn() {
+    let mut is_next = false;
+    poll_fn(|context| {
+        if is_next {
+            return Poll::Ready(());
+        }
+        is_next = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn between_documents_others_have_their_turn() {
+    const ASKERS: usize = 64;
+    let (source, mut requests) = StatusSource::new();
+    let mut askers = JoinSet::new();
+    for _ in 0..ASKERS {
+        let source = source.clone();
+        askers.spawn(async move { source.get().await });
+    }
+    let made = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&made);
+    let other = tokio::spawn(async move {
+        let (mut most, mut before) = (0, 0);
+        while before < ASKERS {
+            next_turn().await;
+            let now = counted.load(Ordering::Relaxed);
+            most = most.max(now - before);
+            before = now;
+        }
+        most
+    });
+    // As the agent's loop: what the runtime itself waits for.
+    while made.load(Ordering::Relaxed) < ASKERS {
+        let Some(StatusRequest::Status(reply)) = requests.recv().await else {
+            panic!("somebody asks for the status");
+        };
+        made.fetch_add(1, Ordering::Relaxed);
+        reply.send(Status::sample()).unwrap();
+    }
+    let most = other.await.unwrap();
+    assert!(most <= 2, "{most} documents at one go");
+    while let Some(asked) = askers.join_next().await {
+        asked.unwrap().unwrap();
+    }
 }
 
 #[tokio::test]

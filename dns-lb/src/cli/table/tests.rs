@@ -98,6 +98,20 @@ fn fits_a_hundred_columns_whatever_is_in_it() {
 }
 
 #[test]
+fn servers_with_long_names_are_told_apart() {
+    let mut status = Status::sample();
+    let names = ["resolver-1.fra.example.net", "resolver-2.fra.example.net"];
+    for (backend, name) in status.services[0].backends.iter_mut().zip(names) {
+        backend.name = name.to_owned();
+    }
+    let text = render(&status, now(), Palette::Plain);
+    for name in names {
+        assert!(text.contains(&format!("\n  {name}  enabled ")), "{text}");
+    }
+    assert!(text.lines().all(|line| line.chars().count() <= WIDTH));
+}
+
+#[test]
 fn colours_change_no_word_and_say_what_is_wrong() {
     let mut status = Status::sample();
     let service = &mut status.services[0];

@@ -1,6 +1,9 @@
 use Severity::{Error, Info, Skipped, Warning};
 
-use super::*;
+use super::{
+    egress::{Traffic, judge_sending},
+    *,
+};
 use crate::doctor::{Peer, agent::Said};
 
 fn config(head: &str) -> Config {
@@ -147,6 +150,7 @@ fn an_interface_that_is_not_there_is_all_that_is_said() {
 #[test]
 fn what_xdp_sends_has_to_be_taken() {
     let veth = || Some("veth".to_owned());
+    let bridge = || Some("bridge".to_owned());
     let takes = Some(NATIVE | SENDS);
     let refuses = Some(NATIVE);
     for (kind, features, traffic, expected) in [
@@ -161,6 +165,10 @@ fn what_xdp_sends_has_to_be_taken() {
         (veth(), refuses, Traffic::Back, Some(Error)),
         (veth(), refuses, Traffic::Across, Some(Error)),
         (veth(), None, Traffic::Back, Some(Skipped)),
+        (veth(), refuses, Traffic::Stack, None),
+        (bridge(), Some(0), Traffic::Across, Some(Error)),
+        (bridge(), None, Traffic::Across, Some(Error)),
+        (bridge(), Some(0), Traffic::Stack, None),
     ] {
         let eth0 = Interface {
             kind: kind.clone(),
@@ -171,6 +179,35 @@ fn what_xdp_sends_has_to_be_taken() {
         judge_sending("eth0", &eth0, traffic, &mut sheet);
         let found = sheet.found().first().map(|found| found.0);
         assert_eq!(found, expected, "{kind:?} {features:?} {traffic:?}");
+    }
+}
+
+/// Generic XDP sends by any device, however long the frames are that it is given.
+#[test]
+fn what_native_xdp_wants_generic_does_not() {
+    let veth = Interface {
+        kind: Some("veth".to_owned()),
+        mtu: 9_000,
+        xdp_features: Some(NATIVE),
+        ..healthy()
+    };
+    let attached = |is_native| {
+        let program = 7;
+        Some(Attached { is_native, program })
+    };
+    let native = [(Error, "xdp-cannot-send", "eth0")];
+    let slow = [(Warning, "xdp-generic", "eth0")];
+    for (head, is_native, expected) in [
+        ("", true, &native[..]),
+        ("", false, &slow),
+        ("xdp_mode = \"generic\"", false, &[]),
+    ] {
+        let eth0 = Interface {
+            attached: attached(is_native),
+            ..veth.clone()
+        };
+        let sheet = judged(head, Some(&[7]), true, eth0);
+        assert_eq!(sheet.found(), expected, "{head} {is_native}");
     }
 }
 

@@ -6,7 +6,7 @@ use libc::{EACCES, EADDRNOTAVAIL, EMFILE, ENFILE, ENODEV, ENXIO, EPERM};
 
 /// A probe that was not made, for a fault on this side: it says nothing of the backend.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {operation}: {error}{}", advice(.error))]
+#[error("cannot {operation}: {error}{}", advice(*operation, error))]
 pub struct LinkError {
     /// What could not be done.
     pub operation: Operation,
@@ -70,9 +70,18 @@ impl fmt::Display for Operation {
 }
 
 /// What the operator may do about it.
-fn advice(error: &io::Error) -> &'static str {
+fn advice(operation: Operation, error: &io::Error) -> &'static str {
     match error.raw_os_error() {
-        Some(EPERM | EACCES) => "; probes through the VIP need CAP_NET_RAW",
+        Some(EPERM | EACCES) => match operation {
+            Operation::OpenPacketSocket => "; probes through the VIP need CAP_NET_RAW",
+            // Newer kernels let nobody else filter what TCP gets.
+            Operation::Filter | Operation::HoldPort => {
+                "; on this kernel probes through the VIP need CAP_NET_ADMIN"
+            }
+            _ => {
+                "; something on this host forbids it, such as a filter of what leaves it, or an LSM"
+            }
+        },
         Some(EADDRNOTAVAIL) => "; the source must be an address of this host",
         Some(EMFILE | ENFILE) => "; raise the limit of open files (LimitNOFILE=)",
         Some(ENODEV | ENXIO) => "; the interface is gone",
@@ -88,6 +97,8 @@ mod tests {
     fn an_error_says_what_to_do() {
         for (operation, errno, advice) in [
             (Operation::OpenPacketSocket, EPERM, "CAP_NET_RAW"),
+            (Operation::HoldPort, EPERM, "CAP_NET_ADMIN"),
+            (Operation::Send, EPERM, "filter of what leaves it"),
             (Operation::HoldPort, EADDRNOTAVAIL, "address of this host"),
             (Operation::HoldPort, EMFILE, "LimitNOFILE"),
             (Operation::Send, ENXIO, "interface is gone"),

@@ -1,6 +1,8 @@
 //! How a probe ended, in types.
 
 mod display;
+#[cfg(test)]
+mod tests;
 
 use std::{
     io,

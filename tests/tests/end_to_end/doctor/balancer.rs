@@ -8,7 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dns_lb_tests::{Agent, Lab, Node, Software, Topology, agent, node::Stdout, process};
+use dns_lb_tests::{
+    Agent, Lab, Load, Node, Ports, Software, Topology, agent, lab, node::Stdout, process,
+};
 
 use super::Practice;
 use crate::stage::{START_LIMIT, binary};
@@ -259,4 +261,49 @@ fn findings_come_before_the_number_of_what_passed() {
 
     node.write(agent::CONFIG, "interfaces = []").unwrap();
     assert_eq!(run(&[]).0, Some(2));
+}
+
+/// A host whose address is on a bridge, as one for virtual machines is: the bridge has to be named.
+#[test]
+fn a_bridge_takes_nothing_from_native_xdp() {
+    let lab = Lab::start(&Topology::of(&[Software::Nsd])).expect("a lab");
+    let balancer = &lab.balancer;
+    balancer
+        .ip(
+            "link add br0 address 02:00:00:00:00:01 type bridge mcast_snooping 0\n\
+             link set br0 up\naddr del 192.168.0.1/24 dev eth0\nlink set eth0 master br0\n\
+             addr add 192.168.0.1/24 dev br0\nroute add default via 192.168.0.254",
+        )
+        .unwrap();
+    let backends: Vec<_> = lab.backends.iter().collect();
+    let client = &lab.clients[0].node;
+    let answered = || {
+        let load = Load::start(client, lab::VIP, 100, Ports::Fresh).expect("a load");
+        let report = load.run_for(Duration::from_secs(1)).expect("a report");
+        (report.answered() > 0, report.lost() > 0)
+    };
+
+    let configuration = agent::configuration(&["eth0"], "hash", &backends);
+    let mut agent = Agent::start(balancer, binary(), &configuration).expect("an agent");
+    agent.wait_until_all_up(START_LIMIT).expect("a server up");
+    assert_eq!(answered(), (false, true), "by the port");
+    let practice = Practice::open(
+        balancer,
+        &[
+            ("info", "hash-key-fingerprint", KEY),
+            ("error", "xdp-cannot-send", "br0"),
+        ],
+    );
+
+    agent.terminate().expect("the agent ends");
+    let configuration = agent::configuration(&["br0"], "hash", &backends);
+    balancer.write(agent::CONFIG, &configuration).unwrap();
+    agent.restart().expect("an agent");
+    agent.wait_until_all_up(START_LIMIT).expect("a server up");
+    assert_eq!(answered(), (true, false), "by the bridge");
+    let slow = [
+        ("warning", "interface-above", "br0"),
+        ("warning", "xdp-generic", "br0"),
+    ];
+    practice.expect("the bridge is named", &slow, &[("xdp-cannot-send", "br0")]);
 }

@@ -256,6 +256,37 @@ fn the_keyboard_reaches_everything_and_a_screen_reader_hears_what_it_is() {
     let told = page.0.accessible().expect("the tree");
     let cells = |role: &str| told.iter().filter(|(is, _)| is == role).count();
     assert!(cells("rowheader") >= 11 && cells("cell") >= 80, "{told:#?}");
+    // The probes are a table there too, with each head above its column and nothing before them.
+    assert_eq!(
+        page.text("text('backends').match(/Began.*Took/)[0]"),
+        "BeganOutcomeTook"
+    );
+    let placed = "JSON.stringify([...document.querySelectorAll('.panel tr')].slice(0, 2) \
+                  .map((row) => [...row.children].map((cell) => cell.offsetLeft)))";
+    let placed: [Vec<u32>; 2] = serde_json::from_str(&page.text(placed)).expect("places");
+    assert_eq!(placed[0], placed[1]);
+    let before = "getComputedStyle(document.querySelector('.panel thead tr'), '::before').content";
+    assert_eq!(page.text(before), "none");
+    page.assert_content();
+}
+
+#[test]
+fn what_is_in_doubt_is_not_well() {
+    let server = Server::start(Hold::shared(), 1);
+    let mut page = Page::open(&server.node);
+    page.wait(PATIENCE, "document.title.includes('all well')");
+    let change = "const asks = fetch; \
+                  globalThis.fetch = async (path, how) => { \
+                    const answer = await asks(path, how); \
+                    if (path !== 'status') return answer; \
+                    const status = await answer.json(); \
+                    status.services[0].backends[3].unresolved = 'nobody has the address'; \
+                    return new Response(JSON.stringify(status), { headers: answer.headers }); \
+                  }; 0";
+    page.0.evaluate(change).expect("a change");
+    page.wait(PATIENCE, "text('headline') === '1 in doubt'");
+    let title = page.text("document.title");
+    assert!(title.starts_with("1 in doubt"), "{title}");
     page.assert_content();
 }
 

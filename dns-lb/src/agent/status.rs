@@ -1,14 +1,12 @@
 //! The status document, made from what the loop knows and what the program has counted.
 
-use std::time::Duration;
-
 use dns_lb_common::{Ending, NO_SERVICE, ServiceCounters};
 
 use super::Running;
 use crate::{
     api::status::{
         Backend, Counters, Dataplane, Interface, Service, SetBy, Status, Tables, Tcp, endings,
-        queries,
+        micros, queries,
     },
     config,
     datapath::DatapathError,
@@ -150,8 +148,4 @@ fn backend(agent: &Running, service: usize, place: usize) -> Result<Backend, Dat
 pub(super) fn packets(counters: &ServiceCounters) -> u64 {
     let endings = Ending::ALL.iter();
     endings.map(|&ending| counters.endings.get(ending)).sum()
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

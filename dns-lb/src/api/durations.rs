@@ -28,9 +28,8 @@ pub struct Durations {
 impl Durations {
     /// Counts one more.
     pub fn count(&mut self, duration: Duration) {
-        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
         self.count += 1;
-        self.sum_us = self.sum_us.saturating_add(micros);
+        self.sum_us = self.sum_us.saturating_add(micros(duration));
         // A nanosecond beyond a bound is beyond it.
         let is_within = |&bound: &u64| duration <= Duration::from_micros(bound);
         if let Some(bound) = BOUNDS_US.into_iter().find(is_within) {
@@ -45,6 +44,11 @@ impl Durations {
             .into_iter()
             .map(move |bound| (bound, count(bound)))
     }
+}
+
+/// A duration as the documents state it, in microseconds.
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

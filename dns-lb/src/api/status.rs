@@ -8,6 +8,7 @@ use dns_lb_common::{Ending, EndingCounters, QueryCounters, QueryType};
 use serde::{Deserialize, Serialize};
 
 use super::Timestamp;
+pub(crate) use super::durations::micros;
 pub use super::durations::{BOUNDS_US, Durations};
 pub use crate::admin::Admin;
 use crate::{

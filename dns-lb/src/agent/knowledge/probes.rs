@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    api::status::{self, Durations, LastProbe},
+    api::status::{self, Durations, LastProbe, micros},
     health::{LATE, Outcome, Report},
 };
 
@@ -112,8 +112,4 @@ impl Probe {
             rtt_us: self.rtt.map(micros),
         }
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

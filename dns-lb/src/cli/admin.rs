@@ -18,7 +18,7 @@ use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::UnixStream;
 
-use super::{ConfigFile, EXIT_BAD_CONFIG, print};
+use super::{ConfigFile, EXIT_BAD_CONFIG, print, runtime};
 use crate::{
     admin::{Action, Change, Changed, Reason, Selection},
     api::admin::{Changes, ErrorReport, accounts},
@@ -165,10 +165,7 @@ impl Agent {
     /// Has the agent do something, and returns the document that it answers with.
     pub(super) fn ask(&self, path: &str, request: &impl Serialize) -> anyhow::Result<Vec<u8>> {
         let socket = self.find()?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("cannot start the I/O runtime")?;
+        let runtime = runtime()?;
         runtime.block_on(ask(&socket, path, request))
     }
 

@@ -2,7 +2,6 @@
 
 use std::{fmt::Write as _, io, process::ExitCode};
 
-use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 
@@ -11,7 +10,7 @@ use super::{
     client::{LIVE_DEADLINE, get_status, reachable},
     counted,
     palette::{Palette, Tone},
-    print,
+    print, runtime,
 };
 use crate::{
     config::Config,
@@ -49,10 +48,7 @@ pub(super) struct Arguments {
 
 pub(super) fn execute(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let config = Config::load(&arguments.config.config)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the I/O runtime")?;
+    let runtime = runtime()?;
     let report = runtime.block_on(async {
         let listen = reachable(config.api.listen);
         let said = ask(&listen.to_string()).await;

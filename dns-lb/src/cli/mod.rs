@@ -30,6 +30,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use tokio::runtime::Runtime;
 
 use crate::{
     config::{ConfigError, defaults},
@@ -176,6 +177,14 @@ fn print_on(text: &str) -> anyhow::Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
         Err(error) => Err(error).context("cannot write to standard output"),
     }
+}
+
+/// What a verb that asks something waits on: one thread is enough.
+fn runtime() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the I/O runtime")
 }
 
 /// A number of things: `1 change`, `2 changes`.

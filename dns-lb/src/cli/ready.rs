@@ -6,14 +6,13 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
 use clap::Args;
 use hyper::StatusCode;
 
 use super::{
     ConfigFile,
     client::{self, ask, first_line},
-    print,
+    print, runtime,
 };
 use crate::config::Config;
 
@@ -63,10 +62,7 @@ pub(super) struct Arguments {
 
 pub(super) fn execute(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let authority = find(arguments)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the I/O runtime")?;
+    let runtime = runtime()?;
     let reasons = runtime.block_on(reasons(&authority, &arguments.service));
     // A look-up of a name may still be under way.
     runtime.shutdown_background();

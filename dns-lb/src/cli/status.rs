@@ -4,14 +4,13 @@ mod watch;
 
 use std::{io, process::ExitCode, time::Duration};
 
-use anyhow::Context as _;
 use clap::Args;
 
 use super::{
     ConfigFile,
     client::{self, DEADLINE, get_status},
     palette::Palette,
-    print, table,
+    print, runtime, table,
 };
 use crate::api::Timestamp;
 
@@ -55,10 +54,7 @@ pub(super) struct Arguments {
 
 pub(super) fn execute(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let authority = client::find(arguments.url.as_ref(), &arguments.config)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the I/O runtime")?;
+    let runtime = runtime()?;
     if let Some(every) = arguments.watch {
         runtime.block_on(watch::watch(&authority, every, arguments.json))?;
         // A look-up of a name may still be under way.

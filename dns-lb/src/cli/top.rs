@@ -24,6 +24,7 @@ use super::{
     admin::Agent,
     client,
     palette::Palette,
+    runtime,
     terminal::{self, Screen},
 };
 use crate::api::Timestamp;
@@ -65,10 +66,7 @@ pub(super) fn execute(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Some(_) => (None, Some(ONLY_READ)),
         None => (Some(arguments.agent.find()?), None),
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the I/O runtime")?;
+    let runtime = runtime()?;
     let done = runtime.block_on(run(Model::new(authority, read_only), socket));
     // A look-up of a name may still be under way.
     runtime.shutdown_background();

@@ -161,6 +161,22 @@ pub fn configuration(interfaces: &[&str], policy: &str, backends: &[&Backend]) -
     text
 }
 
+/// The configuration of a host that is balancer and server at once: the backend at `place` is itself.
+#[must_use]
+pub fn farm_configuration(backends: &[Backend], place: usize) -> String {
+    let mut text =
+        format!("interfaces = [\"eth0\"]\n[[service]]\nname = \"resolvers\"\nvips = [\"{VIP}\"]\n");
+    for (other, Backend { name, address, .. }) in backends.iter().enumerate() {
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
+            "[[service.backend]]\nname = \"{name}\"\naddress = \"{address}\"\nlocal = {}\n",
+            other == place
+        );
+    }
+    text
+}
+
 impl Agent {
     /// Writes the configuration to its default place on the host and starts `dns-lb run`.
     ///

@@ -8,8 +8,7 @@ use super::{Balancer, Daemon, filter_port, printed, wait_for};
 use crate::{
     agent::{self, PATIENCE},
     backend::Backend,
-    lab::Segment,
-    lab::{Lab, Topology, VIP, VIP_V6},
+    lab::{Lab, Segment, Topology, VIP, VIP_V6},
     network::balancer_port,
 };
 
@@ -93,17 +92,7 @@ impl Pair {
         for (place, file) in [ACTIVE, STANDBY].into_iter().enumerate() {
             lab.let_forward(place)?;
             filter_port(&lab.router, &lab.backends[place].name)?;
-            let mut configuration = format!(
-                "interfaces = [\"eth0\"]\n[[service]]\nname = \"resolvers\"\nvips = [\"{VIP}\"]\n"
-            );
-            for (other, backend) in lab.backends.iter().enumerate() {
-                configuration += &format!(
-                    "[[service.backend]]\nname = \"{}\"\naddress = \"{}\"\nlocal = {}\n",
-                    backend.name,
-                    backend.address,
-                    other == place
-                );
-            }
+            let configuration = agent::farm_configuration(&lab.backends, place);
             let Backend { node, name, .. } = &lab.backends[place];
             let daemon = Daemon::Keepalived(file.to_owned());
             let balancer = Balancer::start(node, name, binary, &configuration, daemon)?;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use dns_lb_tests::{Agent, Lab, Load, Ports, Software, Topology, lab::VIP};
+use dns_lb_tests::{Agent, Lab, Load, Ports, Software, Topology, agent, lab::VIP};
 
 use crate::stage::{START_LIMIT, binary, ended};
 
@@ -13,18 +13,7 @@ fn two_hosts_balance_over_each_other_whichever_has_the_address() {
     let mut agents = Vec::new();
     for place in 0..2 {
         lab.let_forward(place).expect("a pass program");
-        let mut configuration = format!(
-            "interfaces = [\"eth0\"]\nhash_key_file = \"/etc/dns-lb/hash.key\"\n\
-             [[service]]\nname = \"resolvers\"\nvips = [\"{VIP}\"]\n"
-        );
-        for (other, backend) in lab.backends.iter().enumerate() {
-            configuration += &format!(
-                "[[service.backend]]\nname = \"{}\"\naddress = \"{}\"\nlocal = {}\n",
-                backend.name,
-                backend.address,
-                other == place
-            );
-        }
+        let configuration = agent::farm_configuration(&lab.backends, place);
         let node = &lab.backends[place].node;
         node.write("/etc/dns-lb/hash.key", &"0123456789abcdef".repeat(2))
             .expect("a key");

@@ -9,6 +9,7 @@
 pub mod agent;
 pub mod backend;
 pub mod browser;
+pub mod comparison;
 pub mod death;
 pub mod dns;
 pub mod failover;

@@ -1,0 +1,15 @@
+//! dns-lb beside what people run today, in one lab and one run: a part a call, whose record it prints.
+//! `cargo xtask compare` runs it, on this kernel and in an emulated machine.
+
+use std::env;
+
+use anyhow::{Result, bail};
+use dns_lb_tests::relay;
+
+fn main() -> Result<()> {
+    match env::args().nth(1).as_deref() {
+        // A process of its own, since a resolver's state is a process's.
+        Some("mail-relay") => relay::run_child(),
+        _ => bail!("usage: compare mail|failover|cost [--quick]"),
+    }
+}

@@ -7,6 +7,7 @@ mod demo;
 mod dist;
 mod fuzz;
 mod kernel;
+mod machine;
 mod process;
 mod setup;
 mod test;

@@ -8,6 +8,7 @@ mod demo;
 mod dist;
 mod fuzz;
 mod kernel;
+mod machine;
 mod process;
 mod setup;
 mod test;

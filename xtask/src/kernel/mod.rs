@@ -1,28 +1,30 @@
 //! `cargo xtask kernel`: the packet tests on another kernel, one of Debian's, in an emulated machine.
 //!
-//! It builds the tests, and has the kernel fetched, the machine's files collected and the machine
-//! run. Nothing of this machine's hardware is used, so it runs wherever the compiler does, slowly.
-
-mod archive;
-mod boot;
-mod image;
-mod package;
+//! It builds the tests, and has the kernel fetched and the machine run.
 
 use std::{
     path::PathBuf,
     process::{ExitCode, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail, ensure};
 
 use crate::{
-    process::{cargo, target_dir},
+    machine::{self, Job, Kernel},
+    process::cargo,
     setup,
-    test::KERNEL_TESTS,
+    test::{Count, KERNEL_TESTS, parse_result},
 };
 
 /// The test binary that is run there. The others need DNS servers, and more time than there is.
 const TESTS: &str = "packet";
+
+/// Packages of the programs that the tests run.
+const PACKAGES: [&str; 2] = ["bpftool", "iproute2"];
+
+/// How long the machine may take, several times what it needs.
+const LIMIT: Duration = Duration::from_secs(40 * 60);
 
 /// Run the packet tests on a kernel of Debian's, in an emulated machine
 #[derive(clap::Args)]
@@ -36,22 +38,27 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    ensure!(
-        cfg!(target_arch = "x86_64"),
-        "the emulated machine is an x86-64, and tests that are built here do not run on it"
-    );
     setup::ensure()?;
-    setup::ensure_emulator()?;
-    let folder = std::path::absolute(target_dir())?
-        .join("kernel")
-        .join(&args.series);
-    let kernel = package::get(&args.series, &folder)?;
+    machine::ensure()?;
+    let kernel = Kernel::get(&args.series)?;
     let tests = build_tests()?;
-    let image = folder.join("image.cpio");
-    image::write(&image, &kernel, &tests, &args.arguments)?;
-
     eprintln!("kernel: starting {}", kernel.release);
-    let count = boot::run(&kernel.image, &image)?;
+    let root = std::path::absolute(".")?;
+    let there = PathBuf::from("/tests/packet");
+    let mut command = vec![there.display().to_string()];
+    command.extend(args.arguments.iter().cloned());
+    let job = Job {
+        name: "packet",
+        packages: &PACKAGES,
+        files: vec![(tests, there), (root.clone(), root.clone())],
+        modules: &["veth"],
+        command: &command,
+        folder: &root.join("tests"),
+        environment: &[],
+        limit: LIMIT,
+    };
+    let outcome = machine::run(&kernel, &job, |line| println!("{line}"))?;
+    let count = conclude(&outcome.printed, outcome.exit_status)?;
     if count.passed + count.failed == 0 {
         eprintln!("error: no test ran");
     }
@@ -61,6 +68,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// What the tests counted, if the exit status says the same.
+fn conclude(printed: &str, exit_status: u8) -> anyhow::Result<Count> {
+    let count = printed.lines().filter_map(parse_result).last();
+    let count = count.with_context(|| {
+        format!("the tests ended with status {exit_status} and printed no result")
+    })?;
+    ensure!(
+        (exit_status == 0) == (count.failed == 0),
+        "the tests ended with status {exit_status} and {} of them failed",
+        count.failed
+    );
+    Ok(count)
 }
 
 /// Accepts what names a series and can be part of a path.
@@ -76,7 +97,14 @@ fn series(text: &str) -> Result<String, String> {
 /// Builds the test binary, and says where it is.
 fn build_tests() -> anyhow::Result<PathBuf> {
     let output = cargo()
-        .args(["test", "--no-run", "--locked", "--package", KERNEL_TESTS])
+        .args([
+            "test",
+            "--no-run",
+            "--locked",
+            "--release",
+            "--package",
+            KERNEL_TESTS,
+        ])
         .args(["--test", TESTS])
         .arg("--message-format=json-render-diagnostics")
         .stderr(Stdio::inherit())

@@ -83,7 +83,7 @@ pub(super) fn missing(tools: &[Tool]) -> Vec<Tool> {
 }
 
 /// Where a command is, also one that only root is expected to run.
-pub(crate) fn find_command(name: &str) -> Option<PathBuf> {
+fn find_command(name: &str) -> Option<PathBuf> {
     // A user's PATH need not have the sbin directories.
     let path = env::var_os("PATH").unwrap_or_default();
     let sbin = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);

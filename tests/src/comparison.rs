@@ -206,7 +206,11 @@ pub struct CostRow {
     /// Nanoseconds a packet from the driver to the driver, the packets' own making not among them, one a
     /// round; empty where the forwarder cannot be measured so.
     pub path_ns: Vec<f64>,
-    /// Packets a second that one core forwards so, one a round.
+    /// Of these, what the least costs that could forward at that place, one a round: a program that sends
+    /// every packet straight back from the driver, or from where the kernel has made an `sk_buff` of it.
+    #[serde(default)]
+    pub path_floor_ns: Vec<f64>,
+    /// Packets a second that one core forwards so, their making and their end among its work, one a round.
     pub path_packets_per_second: Vec<f64>,
     /// Queries a second that clients, forwarder and servers manage together in the lab, one a round.
     pub queries_per_second: Vec<f64>,

@@ -35,7 +35,7 @@ pub use browser::{Browser, Scheme};
 pub use death::Death;
 pub use failover::{Failover, failover};
 pub use lab::{Client, Host, Lab, Segment, Topology};
-pub use load::{Load, Ports, Report};
+pub use load::{ClosedLoad, Load, Ports, Report};
 pub use node::Node;
 pub use process::Process;
 pub use relay::Relay;

@@ -1,6 +1,7 @@
 //! dns-lb beside what people run today, in one lab and one run: a part a call, whose record it prints.
 //! `cargo xtask compare` runs it, on this kernel and in an emulated machine.
 
+mod cost;
 mod failover;
 mod peers;
 
@@ -15,6 +16,7 @@ fn main() -> Result<()> {
         Some("failover") => failover::run(&arguments[1..]),
         // A process of its own, since a resolver's state is a process's.
         Some("mail-relay") => relay::run_child(),
-        _ => bail!("usage: compare mail|failover|cost [--quick]"),
+        Some("cost") => cost::run(&arguments[1..]),
+        _ => bail!("usage: compare mail|failover|cost [--quick] [--only NAME,…]"),
     }
 }

@@ -34,6 +34,22 @@ pub enum Arrangement {
     DnsLbTuned,
 }
 
+impl Arrangement {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::NameserverLines,
+        Self::NameserverLinesTuned,
+        Self::VrrpScript,
+        Self::IpvsTextbook,
+        Self::IpvsExpire,
+        Self::IpvsTuned,
+        Self::Dnsdist,
+        Self::DnsdistTuned,
+        Self::DnsLb,
+        Self::DnsLbTuned,
+    ];
+}
+
 impl fmt::Display for Arrangement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -167,7 +183,7 @@ pub struct FailoverRow {
 /// A death under load.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FailoverRun {
-    /// Queries lost of those sent from the death on.
+    /// Queries lost of those sent from just before the death on: one may be on its way when it happens.
     pub lost: usize,
     /// From the death to when the last query was sent that was lost, in milliseconds; 0 if none was.
     pub until_last_loss_ms: f64,

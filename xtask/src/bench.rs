@@ -35,9 +35,9 @@ pub(crate) struct Args {
 /// What is measured together.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Suite {
-    /// What a packet costs: ours, the floor and the bare program in one run
+    /// What a packet costs: ours, the floor and the bare program in one run, and farms of many sizes
     Packet,
-    /// What the agent costs with 1,000 backends: CPU, memory, probes that are late
+    /// What the agent costs with 10 to 1,000 servers: CPU, memory, tables, probes that are late
     Agent,
     /// How long queries go to a dead server, for each way to die
     Failover,

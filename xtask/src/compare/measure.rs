@@ -2,8 +2,7 @@
 
 use std::{
     env::current_exe,
-    ffi::OsString,
-    fmt, fs,
+    fmt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -20,7 +19,7 @@ use super::{
 use crate::{
     bench::build_floor,
     binary,
-    process::{cargo, run_visibly},
+    process::cargo,
     test::{KERNEL_TESTS, parse_result},
 };
 
@@ -119,35 +118,35 @@ impl Measurement {
 pub(super) struct Programs {
     pub(super) compare: PathBuf,
     /// Where the others are: variables for the benchmark.
-    pub(super) variables: [(&'static str, OsString); 2],
+    pub(super) variables: [(&'static str, PathBuf); 2],
 }
 
 impl Programs {
     fn build() -> anyhow::Result<Self> {
         Ok(Self {
             variables: [
-                (
-                    "DNS_LB_BINARY",
-                    std::path::absolute(binary::build()?)?.into(),
-                ),
-                ("DNS_LB_FLOOR", build_floor()?),
+                ("DNS_LB_BINARY", std::path::absolute(binary::build()?)?),
+                ("DNS_LB_FLOOR", build_floor()?.into()),
             ],
             compare: build_benchmark()?,
         })
     }
 
     fn run_here(&self, part: &str, quick: bool) -> anyhow::Result<Vec<u8>> {
-        let folder = tempfile::tempdir().context("cannot make a folder for the record")?;
-        let output = folder.path().join("record.json");
-        run_visibly(
-            Command::new(&self.compare)
-                .arg(part)
-                .args(quick.then_some("--quick"))
-                .arg("--output")
-                .arg(&output)
-                .envs(self.variables.iter().map(|(name, path)| (name, path))),
-        )?;
-        fs::read(&output).context("the benchmark has left no record")
+        let output = Command::new(&self.compare)
+            .arg(part)
+            .args(quick.then_some("--quick"))
+            .envs(self.variables.iter().map(|(name, path)| (name, path)))
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output()
+            .context("cannot run the benchmark")?;
+        ensure!(
+            output.status.success(),
+            "the benchmark failed ({})",
+            output.status
+        );
+        Ok(output.stdout)
     }
 }
 

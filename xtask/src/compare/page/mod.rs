@@ -43,7 +43,7 @@ pub(super) fn write(records: &Records, plots: &[Plot]) -> String {
 fn head() -> String {
     "<!-- Written by `cargo xtask compare` from the records in results/. Do not edit: a test draws it again. -->\n\
      # Beside what people run today\n\n\
-     dns-lb and the arrangements that it replaces, at the same work, in one lab and one run. What counts are\n\
+     dns-lb and the arrangements that it replaces, at the same work, in one lab and one run a section. What counts are\n\
      ratios: absolute figures belong to the [machines](#machines). Figures are `median [smallest–largest]` of all\n\
      runs, and `>` before one says that it would have been more: the run ended before the loss did. \"Host\" is the\n\
      machine that ran the chore, on its own kernel; \"emulated\" a machine in software, with Debian's kernel, for\n\

@@ -2,7 +2,9 @@
 //! `cargo xtask compare` runs it, on this kernel and in an emulated machine.
 
 mod failover;
+mod mail;
 mod peers;
+mod queue;
 
 use std::env;
 
@@ -13,6 +15,7 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
         Some("failover") => failover::run(&arguments[1..]),
+        Some("mail") => mail::run(&arguments[1..]),
         // A process of its own, since a resolver's state is a process's.
         Some("mail-relay") => relay::run_child(),
         _ => bail!("usage: compare mail|failover|cost [--quick]"),

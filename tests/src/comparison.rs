@@ -126,6 +126,9 @@ pub struct Skipped {
     pub why: String,
 }
 
+/// Mails an hour that the textbook's relay has to send: one every 3.6 s.
+pub const MAILS_NEEDED_PER_HOUR: f64 = 1_000.0;
+
 /// A mail relay by one arrangement, one server of which dies in one way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MailRow {
@@ -163,6 +166,14 @@ pub struct MailPhase {
     pub deferred: usize,
     /// The longest look-up, in milliseconds.
     pub longest_lookup_ms: f64,
+}
+
+impl MailPhase {
+    /// Mails that would leave in an hour of this: to be held against [`MAILS_NEEDED_PER_HOUR`].
+    #[must_use]
+    pub fn mails_per_hour(&self) -> f64 {
+        self.mails as f64 * 3_600.0 / self.seconds
+    }
 }
 
 /// One arrangement, one server of which dies in one way under one kind of load.

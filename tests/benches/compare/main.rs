@@ -3,7 +3,9 @@
 
 mod cost;
 mod failover;
+mod mail;
 mod peers;
+mod queue;
 
 use std::env;
 
@@ -14,6 +16,7 @@ fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
         Some("failover") => failover::run(&arguments[1..]),
+        Some("mail") => mail::run(&arguments[1..]),
         // A process of its own, since a resolver's state is a process's.
         Some("mail-relay") => relay::run_child(),
         Some("cost") => cost::run(&arguments[1..]),

@@ -70,17 +70,14 @@ const fn has_vip(arrangement: &Arrangement) -> bool {
     )
 }
 
-/// The arrangements that are named as in the record.
+/// The arrangements that are named as in the record, and have a VIP.
 fn named(names: &str) -> Result<Vec<Arrangement>> {
-    let parse = |name: &str| -> Result<Arrangement> {
-        let arrangement = serde_json::from_value(Value::from(name))?;
-        ensure!(
-            has_vip(&arrangement),
-            "{name} has no VIP that could be asked"
-        );
-        Ok(arrangement)
-    };
-    names.split(',').map(parse).collect()
+    let named = names.split(',').map(|name| {
+        serde_json::from_value(Value::from(name))
+            .with_context(|| format!("there is no arrangement {name}"))
+    });
+    let named: Vec<Arrangement> = named.collect::<Result<_>>()?;
+    Ok(named.into_iter().filter(has_vip).collect())
 }
 
 fn number<T: FromStr>(text: &str) -> Result<T> {

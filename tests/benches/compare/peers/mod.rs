@@ -5,7 +5,12 @@ mod dnsdist;
 mod ipvs;
 mod vrrp;
 
-use std::{env, path::Path, thread, time::Duration};
+use std::{
+    env,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, bail};
 use dns_lb_tests::{
@@ -14,6 +19,7 @@ use dns_lb_tests::{
     comparison::{Arrangement, Skipped},
     dns,
     lab::VIP,
+    process,
 };
 
 use self::{dnsdist::Dnsdist, ipvs::Ipvs, vrrp::Vrrp};
@@ -76,9 +82,9 @@ const fn needs_ipvs(arrangement: Arrangement) -> bool {
     )
 }
 
-/// Whether a program is where [`dns_lb_tests::process::program`] looks for it.
+/// Whether a program is where [`process::program`] looks for it.
 fn is_installed(program: &str) -> bool {
-    let command = dns_lb_tests::process::program(program);
+    let command = process::program(program);
     let path = command
         .get_envs()
         .find_map(|(name, value)| value.filter(|_| name == "PATH"));
@@ -125,19 +131,19 @@ impl Peer {
             .map_err(|error| error.context(self.log()))
     }
 
-    /// Waits until a client has had answers by the VIP from everyone who may give them.
+    /// Waits until a client has had answers by the VIP from each server that is in use.
     fn wait_until_answering(&mut self, lab: &Lab) -> Result<()> {
         let mut silent = match self.arrangement {
-            // The others stand by.
+            // The other stands by.
             Arrangement::VrrpScript => [lab.backends[0].identity()].into(),
             _ => lab.identities(),
         };
-        let deadline = std::time::Instant::now() + PATIENCE;
+        let deadline = Instant::now() + PATIENCE;
         while !silent.is_empty() {
             if let Running::Dnsdist(dnsdist) = &mut self.running {
                 dnsdist.fail_if_ended()?;
             }
-            if std::time::Instant::now() > deadline {
+            if Instant::now() > deadline {
                 bail!("{}: no answer from {silent:?}", self.arrangement);
             }
             let client = &lab.clients[0].node;

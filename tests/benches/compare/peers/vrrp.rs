@@ -15,8 +15,8 @@ use rand::random_range;
 
 use super::PATIENCE;
 
-/// How often a server is asked, in seconds.
-const PERIOD: f64 = 5.0;
+/// How long between two questions to a server.
+const PERIOD: Duration = Duration::from_secs(5);
 
 /// The loop: how long it waits at first, how long between two questions, and whom it asks. As the
 /// textbook's check does, it is content with any answer.
@@ -72,11 +72,11 @@ impl Vrrp {
 
 fn start_loop(backend: &Backend) -> Result<Process> {
     let mut command = process::program("sh");
-    // At any moment of the period, or every death would be as long before the next question.
+    // From any moment of the period on, or every death would be as long before the next question.
+    let first = PERIOD.mul_f64(random_range(0.0..1.0));
     command
         .args(["-c", LOOP, "dig loop"])
-        .arg(format!("{:.2}", random_range(0.0..PERIOD)))
-        .arg(Duration::from_secs_f64(PERIOD).as_secs().to_string())
+        .args([first, PERIOD].map(|time| time.as_secs_f64().to_string()))
         .arg(backend.address.to_string());
     backend.node.spawn("dig loop", command, Stdout::Log)
 }

@@ -1,9 +1,9 @@
 //! Balancers, each set up on a host of its own.
 
-use std::{fmt::Write as _, fs, path::Path, thread, time::Duration};
+use std::{fmt::Write as _, fs, net::Ipv4Addr, path::Path, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use aya::programs::Xdp;
+use aya::programs::{Xdp, xdp::XdpMode};
 use aya_obj::programs::XdpAttachType;
 use dns_lb_tests::{
     Agent, Backend, Lab, Node, Process,
@@ -15,7 +15,9 @@ use dns_lb_tests::{
     process,
 };
 
-use super::frames::{Frames, Sink};
+use nix::net::if_::if_nametoindex;
+
+use super::frames::{Frames, SOURCE};
 
 /// Where the agent pins its program.
 const PROGRAM: &str = "/sys/fs/bpf/dns-lb/program";
@@ -69,7 +71,7 @@ impl Iterator for Hosts {
 /// What is done with frames that the driver has.
 pub(super) enum Handling {
     /// The driver runs this program.
-    Driver(Xdp),
+    Driver(Box<Xdp>),
     /// They are made `sk_buff`s of, and given to the kernel's stack.
     Stack,
     /// A process takes them from the stack by a socket: there is no path from driver to driver.
@@ -78,13 +80,39 @@ pub(super) enum Handling {
 
 /// What swallows frames at the router's end of a link.
 pub(super) enum End {
-    /// An XDP program, which is what native XDP needs there to send at all.
-    Program { _sink: Sink },
+    /// An XDP program, which is what native XDP needs there to send at all. It is there as long as this.
+    Program { _sink: Box<Xdp> },
     /// A rule of nftables, with a counter.
     Rule,
 }
 
 impl End {
+    pub(super) fn program(router: &Node, port: &str, frames: &Frames) -> Result<Self> {
+        let mut sink = frames.program("sink")?;
+        let port = port.to_owned();
+        router.run(move || {
+            sink.attach_to_if_index(if_nametoindex(&port[..])?, XdpMode::Driver)?;
+            Ok(Self::Program {
+                _sink: Box::new(sink),
+            })
+        })
+    }
+
+    pub(super) fn rule(router: &Node, port: &str) -> Result<Self> {
+        let table = table(port);
+        let source = Ipv4Addr::from(SOURCE);
+        router.nft(&format!(
+            "table netdev {table} {{\n\
+             counter swallowed {{ }}\n\
+             chain ingress {{\n\
+             type filter hook ingress device \"{port}\" priority 0\n\
+             ip saddr {source} counter name \"swallowed\" drop\n\
+             }}\n\
+             }}"
+        ))?;
+        Ok(Self::Rule)
+    }
+
     /// How many frames have been swallowed so far.
     pub(super) fn swallowed(&self, router: &Node, port: &str, frames: &Frames) -> Result<u64> {
         if let Self::Program { .. } = self {
@@ -105,22 +133,6 @@ impl End {
 /// nftables' name for what belongs to a port.
 fn table(port: &str) -> String {
     format!("cost-{port}")
-}
-
-/// Has a rule swallow what [`Frames`] makes at the router's end of a link.
-pub(super) fn swallow_by_rule(router: &Node, port: &str) -> Result<End> {
-    let table = table(port);
-    let [a, b, c, d] = super::frames::SOURCE;
-    router.nft(&format!(
-        "table netdev {table} {{\n\
-         counter swallowed {{ }}\n\
-         chain ingress {{\n\
-         type filter hook ingress device \"{port}\" priority 0\n\
-         ip saddr {a}.{b}.{c}.{d} counter name \"swallowed\" drop\n\
-         }}\n\
-         }}"
-    ))?;
-    Ok(End::Rule)
 }
 
 /// A balancer that is up.
@@ -144,12 +156,9 @@ impl Balancer {
         binary: &Path,
         frames: &Frames,
     ) -> Result<Self> {
-        let native = forwarder == Forwarder::DnsLbNative;
-        let end = match native {
-            true => End::Program {
-                _sink: frames.swallow_at(&lab.router, &host.port)?,
-            },
-            false => swallow_by_rule(&lab.router, &host.port)?,
+        let end = match forwarder {
+            Forwarder::DnsLbNative => End::program(&lab.router, &host.port, frames)?,
+            _ => End::rule(&lab.router, &host.port)?,
         };
         let mut balancer = Self {
             forwarder,
@@ -165,7 +174,7 @@ impl Balancer {
             Forwarder::DnsLbNative => {
                 balancer.agent = Some(start_agent(node, lab, binary, "native")?);
                 let program = node.run(|| Xdp::from_pin(PROGRAM, XdpAttachType::Interface));
-                balancer.handling = Handling::Driver(program?);
+                balancer.handling = Handling::Driver(Box::new(program?));
             }
             Forwarder::DnsLbGeneric => {
                 balancer.agent = Some(start_agent(node, lab, binary, "generic")?);

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, anyhow};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, PerCpuArray, ProgramArray},
-    programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp, loaded_programs, xdp::XdpMode},
+    programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp, loaded_programs},
 };
 use aya_obj::programs::XdpAttachType;
 use dns_lb_tests::{Node, dns, lab::VIP};
@@ -72,16 +72,6 @@ impl Frames {
         reopen(program.info()?.id())
     }
 
-    /// Has `sink` swallow at an interface of a host what is made here, and nothing else.
-    pub(super) fn swallow_at(&self, node: &Node, interface: &str) -> Result<Sink> {
-        let mut sink = self.program("sink")?;
-        let interface = interface.to_owned();
-        node.run(move || {
-            sink.attach_to_if_index(if_nametoindex(&interface[..])?, XdpMode::Driver)?;
-            Ok(Sink { _program: sink })
-        })
-    }
-
     /// How many frames `sink` has swallowed so far.
     pub(super) fn swallowed(&self) -> Result<u64> {
         let swallowed = self.ebpf.map("swallowed").context("its map")?;
@@ -126,11 +116,6 @@ impl Frames {
             .join()
             .map_err(|_| anyhow!("the thread that makes frames panicked"))?
     }
-}
-
-/// `sink` at an interface, until dropped.
-pub(super) struct Sink {
-    _program: Xdp,
 }
 
 /// A handle of its own of a loaded program.

@@ -22,7 +22,7 @@ use dns_lb_tests::{Lab, Node, comparison::CostRow};
 use nix::net::if_::if_nametoindex;
 
 use super::{
-    balancer::{Balancer, BalancerHost, End, Handling, Hosts, swallow_by_rule},
+    balancer::{Balancer, BalancerHost, End, Handling, Hosts},
     frames::Frames,
 };
 
@@ -72,10 +72,8 @@ impl Floors {
         let router = lab.router.clone();
         let mut host = || hosts.next().context("a host for each");
         let (driver, stack) = (host()?, host()?);
-        let driver_end = End::Program {
-            _sink: frames.swallow_at(&router, &driver.port)?,
-        };
-        let stack_end = swallow_by_rule(&router, &stack.port)?;
+        let driver_end = End::program(&router, &driver.port, frames)?;
+        let stack_end = End::rule(&router, &stack.port)?;
         let mut generic = frames.program("echo")?;
         let generic = stack.node.run(move || {
             generic.attach_to_if_index(if_nametoindex("eth0")?, XdpMode::Skb)?;
@@ -123,7 +121,7 @@ pub(super) fn measure(
         let stack_floor = cost(pass, (&stack.0, &stack.1))? - made;
         for (balancer, row) in balancers.iter().zip(&mut *rows) {
             let (program, floor) = match &balancer.handling {
-                Handling::Driver(program) => (program, driver_floor),
+                Handling::Driver(program) => (&**program, driver_floor),
                 Handling::Stack => (&*pass, stack_floor),
                 Handling::Process => continue,
             };

@@ -1,87 +1,145 @@
-//! `cargo xtask kernel`: the packet tests on another kernel, one of Debian's, in an emulated machine.
+//! `cargo xtask kernel`: the kernel and lab tests on another kernel, one of Debian's, in emulated machines.
 //!
-//! It builds the tests, and has the kernel fetched and the machine run.
+//! It builds the tests, deals them out between machines, and counts. Where the emulated machine is no
+//! place for a test, that is named with the reason, and counted as neither passed nor failed.
+
+mod suites;
+mod verdict;
 
 use std::{
-    path::PathBuf,
-    process::{ExitCode, Stdio},
-    time::Duration,
+    collections::VecDeque,
+    process::ExitCode,
+    sync::{Mutex, PoisonError},
+    thread,
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
+use serde_json::json;
 
+use self::{
+    suites::{Built, Share, Suite},
+    verdict::{Report, Verdict},
+};
 use crate::{
-    machine::{self, Job, Kernel},
-    process::cargo,
+    machine::{self, Kernel},
     setup,
-    test::{Count, KERNEL_TESTS, parse_result},
 };
 
-/// The test binary that is run there. The others need DNS servers, and more time than there is.
-const TESTS: &str = "packet";
-
-/// Packages of the programs that the tests run.
-const PACKAGES: [&str; 2] = ["bpftool", "iproute2"];
-
-/// How long the machine may take, several times what it needs.
-const LIMIT: Duration = Duration::from_secs(40 * 60);
-
-/// Run the packet tests on a kernel of Debian's, in an emulated machine
+/// Run the kernel and lab tests on a kernel of Debian's, in emulated machines
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The kernel's first two numbers; the newest that apt offers is taken
     #[arg(default_value = "6.1", value_parser = series)]
     series: String,
-    /// Passed on to the test binary, after `--`
-    #[arg(last = true)]
-    arguments: Vec<String>,
+    /// Which tests; without, all of these in turn
+    suites: Vec<Suite>,
+    /// How many machines run side by side; each takes a core and some 3 GB
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..))]
+    machines: u8,
+    /// Only tests whose names have this in them
+    #[arg(long)]
+    filter: Option<String>,
+    /// Print a JSON document in the end, and all else to standard error
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     setup::ensure()?;
     machine::ensure()?;
-    let kernel = Kernel::get(&args.series)?;
-    let tests = build_tests()?;
-    eprintln!("kernel: starting {}", kernel.release);
-    let root = std::path::absolute(".")?;
-    let there = PathBuf::from("/tests/packet");
-    let mut command = vec![there.display().to_string()];
-    command.extend(args.arguments.iter().cloned());
-    let job = Job {
-        name: "packet",
-        packages: &PACKAGES,
-        files: vec![(tests, there), (root.clone(), root.clone())],
-        modules: &["veth"],
-        command: &command,
-        folder: &root.join("tests"),
-        environment: &[],
-        limit: LIMIT,
+    let wanted = match &args.suites[..] {
+        [] => clap::ValueEnum::value_variants(),
+        named => named,
     };
-    let outcome = machine::run(&kernel, &job, |line| println!("{line}"))?;
-    let count = conclude(&outcome.printed, outcome.exit_status)?;
-    if count.passed + count.failed == 0 {
-        eprintln!("error: no test ran");
+    let kernel = Kernel::get(&args.series)?;
+    let built = Built::build(wanted)?;
+    let mut report = Report::default();
+    let mut shares = VecDeque::new();
+    for &suite in wanted {
+        let tests = built.tests(suite, args.filter.as_deref())?;
+        report.begin(suite, tests.left_out);
+        shares.extend(Share::deal(suite, tests.to_run));
     }
-    println!("{count}");
-    Ok(if count.passed > 0 && count.failed == 0 {
+    if shares.is_empty() {
+        bail!("there is no test to run");
+    }
+    let verdicts = run_all(&kernel, &built, shares, args.machines);
+    for (suite, verdict) in verdicts {
+        report.add(suite, verdict);
+    }
+    for line in report.lines() {
+        tell(&line);
+    }
+    if args.json {
+        let suites: Vec<_> = report.suites().collect();
+        let document = json!({ "kernel": kernel.release, "suites": suites });
+        println!("{document:#}");
+    }
+    Ok(if report.is_good() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
 }
 
-/// What the tests counted, if the exit status says the same.
-fn conclude(printed: &str, exit_status: u8) -> anyhow::Result<Count> {
-    let count = printed.lines().filter_map(parse_result).last();
-    let count = count.with_context(|| {
-        format!("the tests ended with status {exit_status} and printed no result")
-    })?;
-    ensure!(
-        (exit_status == 0) == (count.failed == 0),
-        "the tests ended with status {exit_status} and {} of them failed",
-        count.failed
-    );
-    Ok(count)
+/// Runs every share, so many at a time, each in a machine of its own.
+fn run_all(
+    kernel: &Kernel,
+    built: &Built,
+    shares: VecDeque<Share>,
+    machines: u8,
+) -> Vec<(Suite, Verdict)> {
+    let total = shares.len();
+    let open = Mutex::new(shares);
+    let verdicts = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..machines {
+            scope.spawn(|| {
+                loop {
+                    // A thread that panics leaves the queue as any other does.
+                    let next = open
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .pop_front();
+                    let Some(share) = next else {
+                        break;
+                    };
+                    let verdict = run_one(kernel, built, &share, total);
+                    verdicts
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push((share.suite, verdict));
+                }
+            });
+        }
+    });
+    verdicts
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+fn run_one(kernel: &Kernel, built: &Built, share: &Share, total: usize) -> Verdict {
+    let name = share.name();
+    tell(&format!(
+        "{name}: {} tests on {}, one share of {total}",
+        share.tests.len(),
+        kernel.release
+    ));
+    let outcome = built
+        .run(kernel, share, |line| tell(&format!("{name}: {line}")))
+        .with_context(|| format!("{name} has no result"));
+    match outcome.and_then(|outcome| Verdict::read(&outcome, share.tests.len())) {
+        Ok(verdict) => verdict,
+        Err(error) => {
+            tell(&format!("error: {error:#}"));
+            Verdict::none(&name)
+        }
+    }
+}
+
+/// Standard output is the document's.
+fn tell(line: &str) {
+    eprintln!("{line}");
 }
 
 /// Accepts what names a series and can be part of a path.
@@ -92,34 +150,6 @@ fn series(text: &str) -> Result<String, String> {
         Some((major, minor)) if is_number(major) && is_number(minor) => Ok(text.to_owned()),
         _ => Err("two numbers with a dot between them, as in 6.1".to_owned()),
     }
-}
-
-/// Builds the test binary, and says where it is.
-fn build_tests() -> anyhow::Result<PathBuf> {
-    let output = cargo()
-        .args([
-            "test",
-            "--no-run",
-            "--locked",
-            "--release",
-            "--package",
-            KERNEL_TESTS,
-        ])
-        .args(["--test", TESTS])
-        .arg("--message-format=json-render-diagnostics")
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot run cargo test")?;
-    if !output.status.success() {
-        bail!("cargo test --no-run failed ({})", output.status);
-    }
-    output
-        .stdout
-        .split(|octet| *octet == b'\n')
-        .filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == TESTS)
-        .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
-        .with_context(|| format!("cargo named no test binary {TESTS}"))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use dns_lb_tests::process::{die_with_parent, program};
 
 use super::{OUTPUT, Outcome, root::STATUS};
@@ -79,6 +79,7 @@ pub(super) fn run(
 
     let end = Instant::now() + limit;
     let mut printed = String::new();
+    let mut in_time = true;
     loop {
         match printed_lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(line) => {
@@ -88,12 +89,19 @@ pub(super) fn run(
                 printed.push('\n');
             }
             Err(RecvTimeoutError::Disconnected) => break,
-            Err(RecvTimeoutError::Timeout) => bail!(
-                "not done within {limit:.0?}, and stopped{}",
-                last_words(&printed, &console)
-            ),
+            // What has been printed of a line comes when there is no more.
+            Err(RecvTimeoutError::Timeout) if in_time => {
+                in_time = false;
+                machine.0.kill().context("cannot stop the emulator")?;
+            }
+            Err(RecvTimeoutError::Timeout) => {}
         }
     }
+    ensure!(
+        in_time,
+        "not done within {limit:.0?}, and stopped{}",
+        last_words(&printed, &console)
+    );
     let status = machine.0.wait().context("cannot wait for the emulator")?;
     let left = folder.join("left");
     match unpack(&disk, &left) {

@@ -161,7 +161,7 @@ impl Kernel {
         let files: Vec<PathBuf> = listed
             .lines()
             .filter_map(|line| line.strip_prefix("insmod "))
-            .map(|file| file.trim().into())
+            .map(|file| without_options(file).into())
             .collect();
         ensure!(
             files.iter().all(|file| file.is_file()),
@@ -169,6 +169,13 @@ impl Kernel {
         );
         Ok(files)
     }
+}
+
+/// A module's file, which the options for it may follow.
+fn without_options(file: &str) -> &str {
+    let suffix = file.rfind(".ko").unwrap_or_default();
+    let end = file[suffix..].find(' ').map(|length| suffix + length);
+    file[..end.unwrap_or(file.len())].trim_end()
 }
 
 #[cfg(test)]
@@ -186,5 +193,19 @@ mod tests {
         .map(str::to_owned);
         assert_eq!(newest(&names), Some(names[1].as_str()));
         assert_eq!(newest(&names[2..3]), None);
+    }
+
+    #[test]
+    fn options_are_no_part_of_a_modules_name() {
+        for (line, file) in [
+            (
+                "/my kernel/bonding.ko max_bonds=0 ",
+                "/my kernel/bonding.ko",
+            ),
+            ("/kernel/veth.ko.xz ", "/kernel/veth.ko.xz"),
+            ("/kernel/veth.ko", "/kernel/veth.ko"),
+        ] {
+            assert_eq!(without_options(line), file);
+        }
     }
 }

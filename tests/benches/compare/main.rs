@@ -5,7 +5,7 @@ mod cost;
 mod failover;
 mod mail;
 mod peers;
-mod queue;
+mod together;
 
 use std::env;
 

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use dns_lb_tests::{
-    Lab, Relay, Topology,
+    Death, Lab, Relay, Topology,
     agent::PATIENCE,
     comparison::{Arrangement, MailPhase, MailRun},
     ha::wait_for,
@@ -40,19 +40,49 @@ pub(super) enum Outcome {
     LabLost(u64),
 }
 
-/// Runs an arrangement with a relay in a lab of its own, so that relays are neither clients of one
-/// balancer nor wait for one server: those would share what a death does to the other.
-pub(super) fn run(combination: &Combination, binary: &Path, phases: Phases) -> Result<Outcome> {
-    let mut lab = Lab::start(&Topology::of(&SERVERS))?;
-    let mut peer = Peer::start(combination.arrangement, &lab, binary)?;
-    peer.wait_until_ready(&lab)?;
-    measure(combination, &mut lab, phases).with_context(|| peer.log())
+/// An arrangement that serves, in a lab with nothing else: relays of several are neither clients of one
+/// balancer nor wait for one server, and the death of one's server is nobody else's.
+pub(super) struct Stage {
+    // Before the lab, whose hosts it is on.
+    peer: Peer,
+    lab: Lab,
+    arrangement: Arrangement,
+    death: Death,
 }
 
-fn measure(combination: &Combination, lab: &mut Lab, phases: Phases) -> Result<Outcome> {
+impl Stage {
+    /// Builds the lab, and waits until the arrangement serves.
+    pub(super) fn set(combination: Combination, binary: &Path) -> Result<Self> {
+        let Combination {
+            arrangement, death, ..
+        } = combination;
+        let lab = Lab::start(&Topology::of(&SERVERS))?;
+        let mut peer = Peer::start(arrangement, &lab, binary)?;
+        peer.wait_until_ready(&lab)?;
+        Ok(Self {
+            peer,
+            lab,
+            arrangement,
+            death,
+        })
+    }
+
+    /// Lets a relay work while the server dies and comes back.
+    pub(super) fn measure(mut self, phases: Phases) -> Result<Outcome> {
+        let measured = measure(self.arrangement, self.death, &mut self.lab, phases);
+        measured.with_context(|| self.peer.log())
+    }
+}
+
+fn measure(
+    arrangement: Arrangement,
+    death: Death,
+    lab: &mut Lab,
+    phases: Phases,
+) -> Result<Outcome> {
     let mut program = Command::new(env::current_exe()?);
     program.arg("mail-relay");
-    let resolver = resolver(combination.arrangement, lab);
+    let resolver = resolver(arrangement, lab);
     let started = Instant::now();
     let relay = Relay::start_with(&lab.clients[0].node, program, &resolver)?;
     wait_for("mail leaves", PATIENCE, || {
@@ -60,7 +90,7 @@ fn measure(combination: &Combination, lab: &mut Lab, phases: Phases) -> Result<O
     })?;
 
     let lost_by_lab = lab.own_losses_but_of(VICTIM)?;
-    let doom = combination.death.prepare(&lab.backends[VICTIM])?;
+    let doom = death.prepare(&lab.backends[VICTIM])?;
     let begun = Instant::now();
     thread::sleep(phases.before + MORE_BEFORE.mul_f64(random_range(0.0..1.0)));
     let died = doom.strike(&mut lab.backends[VICTIM])?;

@@ -8,6 +8,7 @@ mod death;
 mod options;
 
 use std::{
+    collections::VecDeque,
     env, fs,
     path::{Path, PathBuf},
 };
@@ -19,8 +20,11 @@ use dns_lb_tests::{
     machine::{describe, met},
 };
 
-use self::{death::Outcome, options::Options};
-use crate::{peers, queue::work_off};
+use self::{
+    death::{Outcome, Stage},
+    options::{Options, Phases},
+};
+use crate::{peers, together::together};
 
 /// How often a run is tried, if something of the lab fails or it loses packets by itself.
 const TRIES: usize = 3;
@@ -43,40 +47,50 @@ impl Combination {
     }
 }
 
+/// A run that is to be done.
+#[derive(Clone, Copy)]
+struct Job {
+    /// The place of its combination, and of its row.
+    place: usize,
+    /// How often it has been tried.
+    tried: usize,
+}
+
 /// Measures what the arguments ask for, and writes the record.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let options = Options::parse(arguments)?;
     let binary = env::var_os("DNS_LB_BINARY").context("set DNS_LB_BINARY to the agent")?;
     let binary = PathBuf::from(binary);
-    let (combinations, mut skipped) = plan(&options);
-    // Each run of all, and only then the next: what else the machine does meanwhile meets all alike.
-    let jobs: Vec<Combination> = (0..options.runs)
-        .flat_map(|_| combinations.iter().copied())
-        .collect();
-    let runs = work_off(&jobs, options.at_once, |combination| {
-        try_to_run(combination, &binary, &options).with_context(|| combination.name())
-    })?;
-    let mut rows: Vec<MailRow> = combinations
-        .iter()
-        .map(|combination| MailRow {
-            arrangement: combination.arrangement,
-            death: combination.death_name.to_owned(),
-            runs: Vec::new(),
-        })
-        .collect();
-    for (number, run) in runs.into_iter().enumerate() {
-        match run {
-            Ok(run) => rows[number % combinations.len()].runs.push(run),
-            Err(run) => skipped.push(run),
-        }
-    }
-    rows.retain(|row| !row.runs.is_empty());
-    let part = Part {
+    let (combinations, skipped) = plan(&options);
+    let rows = combinations.iter().map(|combination| MailRow {
+        arrangement: combination.arrangement,
+        death: combination.death_name.to_owned(),
+        runs: Vec::new(),
+    });
+    let mut part = Part {
         machine: describe(),
         quick: options.quick,
         skipped,
-        rows,
+        rows: rows.collect(),
     };
+    // Each run of all, and only then the next: what else the machine does meanwhile meets all alike.
+    let mut waiting: VecDeque<Job> = (0..options.runs)
+        .flat_map(|_| (0..combinations.len()).map(|place| Job { place, tried: 0 }))
+        .collect();
+    while !waiting.is_empty() {
+        let count = options.at_once.min(waiting.len());
+        let jobs: Vec<Job> = waiting.drain(..count).collect();
+        let outcomes = measure(&jobs, &combinations, &binary, options.phases)?;
+        for (job, outcome) in jobs.into_iter().zip(outcomes) {
+            let name = combinations[job.place].name();
+            match sort(&name, job, outcome).with_context(|| name.clone())? {
+                Verdict::Done(run) => part.rows[job.place].runs.push(run),
+                Verdict::Again(job) => waiting.push_back(job),
+                Verdict::Never(skipped) => part.skipped.push(skipped),
+            }
+        }
+    }
+    part.rows.retain(|row| !row.runs.is_empty());
     let mut text = serde_json::to_string_pretty(&part)?;
     text.push('\n');
     match &options.output {
@@ -86,6 +100,19 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             Ok(())
         }
     }
+}
+
+/// Does some runs at the same time. They begin when all of their labs are ready: making a lab takes the
+/// processor, which relays would feel.
+fn measure(
+    jobs: &[Job],
+    combinations: &[Combination],
+    binary: &Path,
+    phases: Phases,
+) -> Result<Vec<Result<Outcome>>> {
+    let wanted = jobs.iter().map(|job| combinations[job.place]).collect();
+    let stages = together(wanted, |combination| Stage::set(combination, binary))?;
+    together(stages, |stage| stage?.measure(phases))
 }
 
 /// What is to be measured, and what of it is not.
@@ -112,37 +139,46 @@ fn plan(options: &Options) -> (Vec<Combination>, Vec<Skipped>) {
     (combinations, skipped)
 }
 
-/// Does a run, again if it fails; says what came of it, or why nothing did.
-fn try_to_run(
-    combination: &Combination,
-    binary: &Path,
-    options: &Options,
-) -> Result<Result<MailRun, Skipped>> {
-    let name = combination.name();
-    let mut lost_by_lab = 0;
-    for tried in 1..=TRIES {
-        match death::run(combination, binary, options.phases) {
-            Ok(Outcome::Measured(run)) => {
-                eprintln!("{name}: {}", in_words(&run));
-                return Ok(Ok(run));
-            }
-            Ok(Outcome::LabLost(lost)) => {
-                eprintln!("{name}: again, since the lab itself has lost {lost} packets");
-                lost_by_lab = lost;
-            }
-            Err(error) if tried == TRIES => return Err(error),
-            Err(error) => eprintln!("{name}: again, since it failed: {error:#}"),
+/// What becomes of a job.
+enum Verdict {
+    Done(MailRun),
+    Again(Job),
+    Never(Skipped),
+}
+
+/// Says what came of a job. It is done again if it failed or the lab lost packets by itself, [`TRIES`]
+/// times at most.
+fn sort(name: &str, job: Job, outcome: Result<Outcome>) -> Result<Verdict> {
+    let job = Job {
+        tried: job.tried + 1,
+        ..job
+    };
+    match outcome {
+        Ok(Outcome::Measured(run)) => {
+            eprintln!("{name}: {}", in_words(&run));
+            Ok(Verdict::Done(run))
+        }
+        Ok(Outcome::LabLost(lost)) if job.tried == TRIES => {
+            let skipped = Skipped {
+                what: format!("{name}: a run"),
+                why: format!(
+                    "the machine is too busy: the lab has lost packets in each of {TRIES} runs, \
+                     {lost} in the last"
+                ),
+            };
+            eprintln!("SKIPPED: {}: {}", skipped.what, skipped.why);
+            Ok(Verdict::Never(skipped))
+        }
+        Ok(Outcome::LabLost(lost)) => {
+            eprintln!("{name}: again, since the lab itself has lost {lost} packets");
+            Ok(Verdict::Again(job))
+        }
+        Err(error) if job.tried == TRIES => Err(error),
+        Err(error) => {
+            eprintln!("{name}: again, since it failed: {error:#}");
+            Ok(Verdict::Again(job))
         }
     }
-    let skipped = Skipped {
-        what: format!("{name}: a run"),
-        why: format!(
-            "the machine is too busy: the lab has lost packets in each of {TRIES} runs, \
-             {lost_by_lab} in the last"
-        ),
-    };
-    eprintln!("SKIPPED: {}: {}", skipped.what, skipped.why);
-    Ok(Err(skipped))
 }
 
 fn in_words(run: &MailRun) -> String {

@@ -60,7 +60,7 @@ impl Options {
             output: None,
             arrangements: Arrangement::ALL.into(),
             runs: if quick { 1 } else { 3 },
-            // As many as there are rows without IPVS; together they take a third of a core.
+            // As many as there are rows without IPVS: most of a run is waiting.
             at_once: 14,
         };
         let mut arguments = arguments.iter();

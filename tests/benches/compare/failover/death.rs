@@ -9,7 +9,9 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use dns_lb_tests::{
-    Lab, Load, Ports, Report, Topology, comparison::Arrangement, comparison::FailoverRun, lab::VIP,
+    Lab, Load, Ports, Report, Topology,
+    comparison::{Arrangement, FailoverRun},
+    lab::VIP,
 };
 use rand::random_range;
 

@@ -5,7 +5,8 @@ mod death;
 mod options;
 
 use std::{
-    env, fs,
+    env, fs, mem,
+    ops::Range,
     path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
@@ -64,17 +65,12 @@ fn name_of(death: Death) -> String {
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let options = Options::parse(arguments)?;
     let binary = env::var_os("DNS_LB_BINARY").context("set DNS_LB_BINARY to the agent")?;
-    let binary = PathBuf::from(binary);
     let (combinations, mut skipped) = plan(&options);
     let bench = Bench {
-        binary,
+        binary: binary.into(),
         rate: options.rate,
         // Each run of all, and only then the next: what else the machine does meanwhile meets all alike.
-        queue: Mutex::new(
-            (0..options.runs * combinations.len())
-                .collect::<Vec<_>>()
-                .into_iter(),
-        ),
+        queue: Mutex::new(0..options.runs * combinations.len()),
         rows: Mutex::new(
             combinations
                 .iter()
@@ -85,16 +81,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         combinations,
     };
     bench.measure(options.at_once)?;
-    skipped.extend(
-        bench
-            .skipped
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner),
-    );
-    let mut rows = bench
-        .rows
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
+    skipped.append(&mut lock(&bench.skipped));
+    let mut rows = mem::take(&mut *lock(&bench.rows));
     rows.retain(|row| !row.runs.is_empty());
     let part = Part {
         machine: describe(),
@@ -148,7 +136,7 @@ struct Bench {
     rate: u32,
     combinations: Vec<Combination>,
     /// Numbers of runs that are to be done; the remainder by the number of combinations says of what.
-    queue: Mutex<std::vec::IntoIter<usize>>,
+    queue: Mutex<Range<usize>>,
     /// One for each combination.
     rows: Mutex<Vec<FailoverRow>>,
     /// Runs that came to nothing.
@@ -177,7 +165,7 @@ impl Bench {
             let combination = &self.combinations[place];
             if let Err(error) = self.run(place) {
                 // The other threads end with their runs.
-                lock(&self.queue).by_ref().for_each(drop);
+                *lock(&self.queue) = 0..0;
                 return Err(error.context(combination.name()));
             }
         }

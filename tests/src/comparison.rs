@@ -126,6 +126,9 @@ pub struct Skipped {
     pub why: String,
 }
 
+/// Mails an hour that the textbook's relay has to send: one every 3.6 s.
+pub const MAILS_NEEDED_PER_HOUR: f64 = 1_000.0;
+
 /// A mail relay by one arrangement, one server of which dies in one way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MailRow {
@@ -163,6 +166,14 @@ pub struct MailPhase {
     pub deferred: usize,
     /// The longest look-up, in milliseconds.
     pub longest_lookup_ms: f64,
+}
+
+impl MailPhase {
+    /// Mails that would leave in an hour of this: to be held against [`MAILS_NEEDED_PER_HOUR`].
+    #[must_use]
+    pub fn mails_per_hour(&self) -> f64 {
+        self.mails as f64 * 3_600.0 / self.seconds
+    }
 }
 
 /// One arrangement, one server of which dies in one way under one kind of load.
@@ -206,7 +217,11 @@ pub struct CostRow {
     /// Nanoseconds a packet from the driver to the driver, the packets' own making not among them, one a
     /// round; empty where the forwarder cannot be measured so.
     pub path_ns: Vec<f64>,
-    /// Packets a second that one core forwards so, one a round.
+    /// Of these, what the least costs that could forward at that place, one a round: a program that sends
+    /// every packet straight back from the driver, or from where the kernel has made an `sk_buff` of it.
+    #[serde(default)]
+    pub path_floor_ns: Vec<f64>,
+    /// Packets a second that one core forwards so, their making and their end among its work, one a round.
     pub path_packets_per_second: Vec<f64>,
     /// Queries a second that clients, forwarder and servers manage together in the lab, one a round.
     pub queries_per_second: Vec<f64>,

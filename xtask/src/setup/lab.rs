@@ -51,6 +51,16 @@ pub(super) const TOOLS: [Tool; 28] = [
     tool("cargo-clippy", "rust-web-clippy"),
 ];
 
+/// Packages of [`TOOLS`] for the page, the package and the checks.
+const NOT_OF_THE_LAB: [&str; 6] = [
+    "chromium",
+    "mmdebstrap",
+    "dpkg-dev",
+    "binutils",
+    "rustfmt-web",
+    "rust-web-clippy",
+];
+
 /// What makes and runs the machine of `cargo xtask kernel`, beside the above.
 pub(super) const EMULATOR: [Tool; 5] = [
     tool("qemu-system-x86_64", "qemu-system-x86"),
@@ -86,7 +96,7 @@ pub(super) fn missing(tools: &[Tool]) -> Vec<Tool> {
 }
 
 /// Where a command is, also one that only root is expected to run.
-pub(crate) fn find_command(name: &str) -> Option<PathBuf> {
+fn find_command(name: &str) -> Option<PathBuf> {
     // A user's PATH need not have the sbin directories.
     let path = env::var_os("PATH").unwrap_or_default();
     let sbin = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
@@ -120,6 +130,13 @@ pub(super) fn bring(tools: &[Tool], debian: &mut Debian) -> anyhow::Result<()> {
         }
     })?;
     services(tools).try_for_each(debian::disable)
+}
+
+/// The packages of the lab that have something to do with a kernel: neither browser nor compiler.
+pub(crate) fn lab_packages() -> Vec<&'static str> {
+    let mut packages = packages(&TOOLS);
+    packages.retain(|package| !NOT_OF_THE_LAB.contains(package));
+    packages
 }
 
 fn packages(tools: &[Tool]) -> Vec<&'static str> {

@@ -2,6 +2,10 @@
 //! `cargo xtask compare` runs it, on this kernel and in an emulated machine.
 
 mod cost;
+mod failover;
+mod mail;
+mod peers;
+mod queue;
 
 use std::env;
 
@@ -9,10 +13,13 @@ use anyhow::{Result, bail};
 use dns_lb_tests::relay;
 
 fn main() -> Result<()> {
-    match env::args().nth(1).as_deref() {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some("failover") => failover::run(&arguments[1..]),
+        Some("mail") => mail::run(&arguments[1..]),
         // A process of its own, since a resolver's state is a process's.
         Some("mail-relay") => relay::run_child(),
-        Some("cost") => cost::run(&env::args().skip(2).collect::<Vec<_>>()),
+        Some("cost") => cost::run(&arguments[1..]),
         _ => bail!("usage: compare mail|failover|cost [--quick] [--only NAME,…]"),
     }
 }

@@ -1,6 +1,7 @@
 //! What the tests of this binary share: the agent's binary, and a lab with the agent at work.
 
 use std::{
+    env,
     path::{Path, PathBuf},
     process::Command,
     sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
@@ -144,17 +145,21 @@ impl Stage {
 }
 
 /// The agent's binary, built from the tree as it is now: a test of yesterday's binary proves
-/// nothing. It lies beside the test's own.
+/// nothing. It lies beside the test's own. Who runs the tests where there is no cargo, and has built it,
+/// names it in `DNS_LB_BINARY`.
 pub(crate) fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
+        if let Some(built) = env::var_os("DNS_LB_BINARY") {
+            return built.into();
+        }
         let status = Command::new(env!("CARGO"))
             .args(["build", "--quiet", "--package", "dns-lb"])
             .args((!cfg!(debug_assertions)).then_some("--release"))
             .status()
             .expect("cargo");
         assert!(status.success(), "dns-lb does not build");
-        let own = std::env::current_exe().expect("the test's own path");
+        let own = env::current_exe().expect("the test's own path");
         let profile = own
             .ancestors()
             .nth(2)

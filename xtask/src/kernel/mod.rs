@@ -1,66 +1,145 @@
-//! `cargo xtask kernel`: the packet tests on another kernel, one of Debian's, in an emulated machine.
+//! `cargo xtask kernel`: the kernel and lab tests on another kernel, one of Debian's, in emulated machines.
 //!
-//! It builds the tests, and has the kernel fetched, the machine's files collected and the machine
-//! run. Nothing of this machine's hardware is used, so it runs wherever the compiler does, slowly.
+//! It builds the tests, deals them out between machines, and counts. Where the emulated machine is no
+//! place for a test, that is named with the reason, and counted as neither passed nor failed.
 
-mod archive;
-mod boot;
-mod image;
-mod package;
+mod suites;
+mod verdict;
 
 use std::{
-    path::PathBuf,
-    process::{ExitCode, Stdio},
+    collections::VecDeque,
+    process::ExitCode,
+    sync::{Mutex, PoisonError},
+    thread,
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
+use serde_json::json;
 
+use self::{
+    suites::{Built, Share, Suite},
+    verdict::{Report, Verdict},
+};
 use crate::{
-    process::{cargo, target_dir},
+    machine::{self, Kernel},
     setup,
-    test::KERNEL_TESTS,
 };
 
-/// The test binary that is run there. The others need DNS servers, and more time than there is.
-const TESTS: &str = "packet";
-
-/// Run the packet tests on a kernel of Debian's, in an emulated machine
+/// Run the kernel and lab tests on a kernel of Debian's, in emulated machines
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The kernel's first two numbers; the newest that apt offers is taken
     #[arg(default_value = "6.1", value_parser = series)]
     series: String,
-    /// Passed on to the test binary, after `--`
-    #[arg(last = true)]
-    arguments: Vec<String>,
+    /// Which tests; without, all of these in turn
+    suites: Vec<Suite>,
+    /// How many machines run side by side; each takes a core and some 3 GB
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..))]
+    machines: u8,
+    /// Only tests whose names have this in them
+    #[arg(long)]
+    filter: Option<String>,
+    /// Print a JSON document in the end, and all else to standard error
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    ensure!(
-        cfg!(target_arch = "x86_64"),
-        "the emulated machine is an x86-64, and tests that are built here do not run on it"
-    );
     setup::ensure()?;
-    setup::ensure_emulator()?;
-    let folder = std::path::absolute(target_dir())?
-        .join("kernel")
-        .join(&args.series);
-    let kernel = package::get(&args.series, &folder)?;
-    let tests = build_tests()?;
-    let image = folder.join("image.cpio");
-    image::write(&image, &kernel, &tests, &args.arguments)?;
-
-    eprintln!("kernel: starting {}", kernel.release);
-    let count = boot::run(&kernel.image, &image)?;
-    if count.passed + count.failed == 0 {
-        eprintln!("error: no test ran");
+    machine::ensure()?;
+    let wanted = match &args.suites[..] {
+        [] => clap::ValueEnum::value_variants(),
+        named => named,
+    };
+    let kernel = Kernel::get(&args.series)?;
+    let built = Built::build(wanted)?;
+    let mut report = Report::default();
+    let mut shares = VecDeque::new();
+    for &suite in wanted {
+        let tests = built.tests(suite, args.filter.as_deref())?;
+        report.begin(suite, tests.left_out);
+        shares.extend(Share::deal(suite, tests.to_run));
     }
-    println!("{count}");
-    Ok(if count.passed > 0 && count.failed == 0 {
+    if shares.is_empty() {
+        bail!("there is no test to run");
+    }
+    let verdicts = run_all(&kernel, &built, shares, args.machines);
+    for (suite, verdict) in verdicts {
+        report.add(suite, verdict);
+    }
+    for line in report.lines() {
+        tell(&line);
+    }
+    if args.json {
+        let suites: Vec<_> = report.suites().collect();
+        let document = json!({ "kernel": kernel.release, "suites": suites });
+        println!("{document:#}");
+    }
+    Ok(if report.is_good() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Runs every share, so many at a time, each in a machine of its own.
+fn run_all(
+    kernel: &Kernel,
+    built: &Built,
+    shares: VecDeque<Share>,
+    machines: u8,
+) -> Vec<(Suite, Verdict)> {
+    let total = shares.len();
+    let open = Mutex::new(shares);
+    let verdicts = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..machines {
+            scope.spawn(|| {
+                loop {
+                    // A thread that panics leaves the queue as any other does.
+                    let next = open
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .pop_front();
+                    let Some(share) = next else {
+                        break;
+                    };
+                    let verdict = run_one(kernel, built, &share, total);
+                    verdicts
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push((share.suite, verdict));
+                }
+            });
+        }
+    });
+    verdicts
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner)
+}
+
+fn run_one(kernel: &Kernel, built: &Built, share: &Share, total: usize) -> Verdict {
+    let name = share.name();
+    tell(&format!(
+        "{name}: {} tests on {}, one share of {total}",
+        share.tests.len(),
+        kernel.release
+    ));
+    let outcome = built
+        .run(kernel, share, |line| tell(&format!("{name}: {line}")))
+        .with_context(|| format!("{name} has no result"));
+    match outcome.and_then(|outcome| Verdict::read(&outcome, share.tests.len())) {
+        Ok(verdict) => verdict,
+        Err(error) => {
+            tell(&format!("error: {error:#}"));
+            Verdict::none(&name)
+        }
+    }
+}
+
+/// Standard output is the document's.
+fn tell(line: &str) {
+    eprintln!("{line}");
 }
 
 /// Accepts what names a series and can be part of a path.
@@ -71,27 +150,6 @@ fn series(text: &str) -> Result<String, String> {
         Some((major, minor)) if is_number(major) && is_number(minor) => Ok(text.to_owned()),
         _ => Err("two numbers with a dot between them, as in 6.1".to_owned()),
     }
-}
-
-/// Builds the test binary, and says where it is.
-fn build_tests() -> anyhow::Result<PathBuf> {
-    let output = cargo()
-        .args(["test", "--no-run", "--locked", "--package", KERNEL_TESTS])
-        .args(["--test", TESTS])
-        .arg("--message-format=json-render-diagnostics")
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot run cargo test")?;
-    if !output.status.success() {
-        bail!("cargo test --no-run failed ({})", output.status);
-    }
-    output
-        .stdout
-        .split(|octet| *octet == b'\n')
-        .filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == TESTS)
-        .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
-        .with_context(|| format!("cargo named no test binary {TESTS}"))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ pub(super) struct Tool {
     daemon: Option<&'static str>,
 }
 
-pub(super) const TOOLS: [Tool; 26] = [
+pub(super) const TOOLS: [Tool; 28] = [
     daemon("nsd", "nsd", "nsd"),
     daemon("knotd", "knot", "knot"),
     daemon("unbound", "unbound", "unbound"),
@@ -22,6 +22,9 @@ pub(super) const TOOLS: [Tool; 26] = [
     // They move and announce VIPs where there is more than one balancer.
     daemon("keepalived", "keepalived", "keepalived"),
     daemon("bird", "bird2", "bird"),
+    // What dns-lb is compared with, beside keepalived.
+    daemon("dnsdist", "dnsdist", "dnsdist"),
+    daemon("ipvsadm", "ipvsadm", "ipvsadm"),
     tool("dig", "bind9-dnsutils"),
     tool("bpftool", "bpftool"),
     tool("ethtool", "ethtool"),
@@ -46,6 +49,16 @@ pub(super) const TOOLS: [Tool; 26] = [
     // rustup brings both; Debian's cargo-web does not.
     tool("cargo-fmt", "rustfmt-web"),
     tool("cargo-clippy", "rust-web-clippy"),
+];
+
+/// Packages of [`TOOLS`] for the page, the package and the checks.
+const NOT_OF_THE_LAB: [&str; 6] = [
+    "chromium",
+    "mmdebstrap",
+    "dpkg-dev",
+    "binutils",
+    "rustfmt-web",
+    "rust-web-clippy",
 ];
 
 /// What makes and runs the machine of `cargo xtask kernel`, beside the above.
@@ -83,7 +96,7 @@ pub(super) fn missing(tools: &[Tool]) -> Vec<Tool> {
 }
 
 /// Where a command is, also one that only root is expected to run.
-pub(crate) fn find_command(name: &str) -> Option<PathBuf> {
+fn find_command(name: &str) -> Option<PathBuf> {
     // A user's PATH need not have the sbin directories.
     let path = env::var_os("PATH").unwrap_or_default();
     let sbin = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
@@ -117,6 +130,13 @@ pub(super) fn bring(tools: &[Tool], debian: &mut Debian) -> anyhow::Result<()> {
         }
     })?;
     services(tools).try_for_each(debian::disable)
+}
+
+/// The packages of the lab that have something to do with a kernel: neither browser nor compiler.
+pub(crate) fn lab_packages() -> Vec<&'static str> {
+    let mut packages = packages(&TOOLS);
+    packages.retain(|package| !NOT_OF_THE_LAB.contains(package));
+    packages
 }
 
 fn packages(tools: &[Tool]) -> Vec<&'static str> {

@@ -15,7 +15,7 @@ use std::{fs, process::Command, time::Instant};
 
 use anyhow::{bail, ensure};
 
-pub(crate) use self::{debian::Debian, lab::find_command};
+pub(crate) use self::{debian::Debian, lab::lab_packages};
 use crate::{
     process::run_quietly,
     toolchain::{Missing, Toolchain},

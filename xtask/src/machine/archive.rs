@@ -5,8 +5,9 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     io::{self, Write},
-    os::unix::ffi::OsStrExt as _,
+    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -15,8 +16,11 @@ const ALIGNMENT: usize = 4;
 /// The name that ends an archive.
 const TRAILER: &[u8] = b"TRAILER!!!";
 
+/// What a mode has its type in.
+const TYPE: u32 = 0o170_000;
 const DIRECTORY: u32 = 0o040_000;
 const FILE: u32 = 0o100_000;
+const LINK: u32 = 0o120_000;
 
 /// What is to be in an archive: by path, so that a directory comes before what is in it.
 #[derive(Default)]
@@ -26,24 +30,44 @@ pub(super) struct Archive {
 
 enum Entry {
     Directory,
+    /// A program that is made here.
     Program(Vec<u8>),
+    /// A file of this machine's, with its permissions; read when the archive is written.
+    Copy(PathBuf),
+    /// A symbolic link, and what it says.
+    Link(PathBuf),
 }
 
 impl Archive {
-    /// Adds a directory, and those that it is in.
+    /// Adds a directory, and those that it is in. What is there already stays.
     pub(super) fn directory(&mut self, path: &Path) {
         for directory in path.ancestors() {
-            self.entries.insert(directory.to_owned(), Entry::Directory);
+            self.entries
+                .entry(directory.to_owned())
+                .or_insert(Entry::Directory);
         }
     }
 
-    /// Adds a file, which may be run, and the directories that it is in.
-    pub(super) fn file(&mut self, path: &Path, contents: Vec<u8>) {
+    /// Adds a program, and the directories that it is in.
+    pub(super) fn program(&mut self, path: &Path, contents: Vec<u8>) {
+        self.insert(path, Entry::Program(contents));
+    }
+
+    /// Adds a file of this machine's, and the directories that it is in.
+    pub(super) fn copy(&mut self, path: &Path, from: PathBuf) {
+        self.insert(path, Entry::Copy(from));
+    }
+
+    /// Adds a symbolic link, and the directories that it is in.
+    pub(super) fn link(&mut self, path: &Path, target: PathBuf) {
+        self.insert(path, Entry::Link(target));
+    }
+
+    fn insert(&mut self, path: &Path, entry: Entry) {
         if let Some(directory) = path.parent() {
             self.directory(directory);
         }
-        self.entries
-            .insert(path.to_owned(), Entry::Program(contents));
+        self.entries.insert(path.to_owned(), entry);
     }
 
     pub(super) fn write(&self, mut output: impl Write) -> io::Result<()> {
@@ -58,11 +82,29 @@ impl Archive {
                 Entry::Program(contents) => {
                     write_entry(&mut output, number, FILE | 0o755, name, contents)
                 }
+                Entry::Copy(from) => {
+                    let (mode, contents) = read(from)?;
+                    write_entry(&mut output, number, FILE | mode, name, &contents)
+                }
+                Entry::Link(target) => {
+                    let target = target.as_os_str().as_bytes();
+                    write_entry(&mut output, number, LINK | 0o777, name, target)
+                }
             }?;
         }
         write_entry(&mut output, 0, 0, TRAILER, &[])?;
         output.flush()
     }
+}
+
+/// A file's permissions and contents; the error says which file.
+fn read(path: &Path) -> io::Result<(u32, Vec<u8>)> {
+    let read = || Ok((fs::metadata(path)?.permissions().mode(), fs::read(path)?));
+    read()
+        .map_err(|error: io::Error| {
+            io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+        })
+        .map(|(mode, contents)| (mode & 0o7777, contents))
 }
 
 /// `number` is the inode's: no two are links of one file.
@@ -73,7 +115,7 @@ fn write_entry(
     name: &[u8],
     contents: &[u8],
 ) -> io::Result<()> {
-    let links = 1 + u32::from(mode & DIRECTORY != 0);
+    let links = 1 + u32::from(mode & TYPE == DIRECTORY);
     let size = u32::try_from(contents.len()).map_err(io::Error::other)?;
     let name_size = u32::try_from(name.len() + 1).map_err(io::Error::other)?;
     // After the links: time of change, size, the device's two numbers, those of the device that a
@@ -102,7 +144,7 @@ mod tests {
     #[test]
     fn entries_are_aligned_and_parents_come_first() {
         let mut archive = Archive::default();
-        archive.file(Path::new("/a/b"), b"octets".to_vec());
+        archive.program(Path::new("/a/b"), b"octets".to_vec());
         let mut written = Vec::new();
         archive.write(&mut written).unwrap();
 

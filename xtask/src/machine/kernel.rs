@@ -10,35 +10,89 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use dns_lb_tests::process::program;
 
-use crate::{process::run_quietly, setup::Debian};
+use super::archive::Archive;
+use crate::{
+    process::{run_quietly, target_dir},
+    setup::Debian,
+};
 
 /// What the package's name ends with. Signatures are for firmware that asks for them.
 const FLAVOUR: &str = "-cloud-amd64-unsigned";
+/// Modules of protocols, filters, queues and the like, and what those are made of.
+const NETWORK: [&str; 4] = ["kernel/arch", "kernel/crypto", "kernel/lib", "kernel/net"];
 /// What the file of the kernel's image begins with; its release follows.
 const IMAGE: &str = "vmlinuz-";
 
 /// An unpacked kernel.
-pub(super) struct Kernel {
+pub(crate) struct Kernel {
     /// As `uname -r` has it.
-    pub(super) release: String,
+    pub(crate) release: String,
     /// What is booted.
     pub(super) image: PathBuf,
     /// Below it are `lib/modules`.
     folder: PathBuf,
 }
 
-/// The kernel of a series that is in this folder, where the newest is put if there is none.
-pub(super) fn get(series: &str, folder: &Path) -> anyhow::Result<Kernel> {
-    if !folder.join("boot").is_dir() {
-        fetch(series, folder)?;
+impl Kernel {
+    /// The kernel of this series, `6.1` say, that was fetched before, or the newest that apt has.
+    ///
+    /// # Errors
+    /// apt has none, or this is no Debian.
+    pub(crate) fn get(series: &str) -> anyhow::Result<Self> {
+        let folder = std::path::absolute(target_dir())?
+            .join("kernel")
+            .join(series);
+        if !folder.join("boot").is_dir() {
+            fetch(series, &folder)?;
+        }
+        let kernel = find(&folder)?;
+        eprintln!(
+            "kernel: {} is in {}; remove that for a newer one",
+            kernel.release,
+            folder.display()
+        );
+        Ok(kernel)
     }
-    let kernel = find(folder)?;
-    eprintln!(
-        "kernel: {} is in {}; remove that for a newer one",
-        kernel.release,
-        folder.display()
-    );
-    Ok(kernel)
+
+    /// Adds modules and those that they need, all of the network, which the kernel asks for as it needs
+    /// them, and what `modprobe` finds them by.
+    pub(super) fn add_modules(&self, archive: &mut Archive, names: &[&str]) -> anyhow::Result<()> {
+        let place = Path::new("lib/modules").join(&self.release);
+        let tables = fs::read_dir(self.folder.join(&place))
+            .with_context(|| format!("cannot read {}", self.folder.join(&place).display()))?;
+        let mut files = Vec::new();
+        for entry in tables {
+            let path = entry?.path();
+            if path.is_file() {
+                files.push(path);
+            }
+        }
+        for folder in NETWORK {
+            list(&self.folder.join(&place).join(folder), &mut files)?;
+        }
+        for name in names {
+            files.extend(self.modules(name)?);
+        }
+        for file in files {
+            let there = Path::new("/usr").join(file.strip_prefix(&self.folder)?);
+            archive.copy(&there, file);
+        }
+        Ok(())
+    }
+}
+
+fn list(folder: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    let entries =
+        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() {
+            list(&path, files)?;
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(())
 }
 
 fn fetch(series: &str, folder: &Path) -> anyhow::Result<()> {
@@ -96,7 +150,7 @@ fn find(folder: &Path) -> anyhow::Result<Kernel> {
 
 impl Kernel {
     /// The files of a module and of those that it needs, in the order in which they are loaded.
-    pub(super) fn modules(&self, name: &str) -> anyhow::Result<Vec<PathBuf>> {
+    fn modules(&self, name: &str) -> anyhow::Result<Vec<PathBuf>> {
         let listed = run_quietly(program("modprobe").arg("-d").arg(&self.folder).args([
             "-S",
             &self.release,
@@ -107,7 +161,7 @@ impl Kernel {
         let files: Vec<PathBuf> = listed
             .lines()
             .filter_map(|line| line.strip_prefix("insmod "))
-            .map(|file| file.trim().into())
+            .map(|file| without_options(file).into())
             .collect();
         ensure!(
             files.iter().all(|file| file.is_file()),
@@ -115,6 +169,13 @@ impl Kernel {
         );
         Ok(files)
     }
+}
+
+/// A module's file, which the options for it may follow.
+fn without_options(file: &str) -> &str {
+    let suffix = file.rfind(".ko").unwrap_or_default();
+    let end = file[suffix..].find(' ').map(|length| suffix + length);
+    file[..end.unwrap_or(file.len())].trim_end()
 }
 
 #[cfg(test)]
@@ -132,5 +193,19 @@ mod tests {
         .map(str::to_owned);
         assert_eq!(newest(&names), Some(names[1].as_str()));
         assert_eq!(newest(&names[2..3]), None);
+    }
+
+    #[test]
+    fn options_are_no_part_of_a_modules_name() {
+        for (line, file) in [
+            (
+                "/my kernel/bonding.ko max_bonds=0 ",
+                "/my kernel/bonding.ko",
+            ),
+            ("/kernel/veth.ko.xz ", "/kernel/veth.ko.xz"),
+            ("/kernel/veth.ko", "/kernel/veth.ko"),
+        ] {
+            assert_eq!(without_options(line), file);
+        }
     }
 }

@@ -1,10 +1,7 @@
 //! The test suites on several kernels.
 
-use super::{
-    super::record::{LeftOut, Records},
-    NOT_MEASURED,
-    table::Table,
-};
+use super::{NOT_MEASURED, table::Table};
+use crate::compare::record::{LeftOut, Records};
 
 pub(super) fn section(records: &Records) -> String {
     let mut text = "## Kernels\n\n".to_owned();

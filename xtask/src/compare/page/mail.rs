@@ -3,13 +3,13 @@
 use dns_lb_tests::comparison::MAILS_NEEDED_PER_HOUR;
 
 use super::{
-    super::{
-        figures::{longest_lookup, mails_an_hour},
-        record::Records,
-        statistics::Spread,
-    },
     NOT_MEASURED,
     table::{Table, cell},
+};
+use crate::compare::{
+    figures::{longest_lookup, mails_an_hour},
+    record::Records,
+    statistics::Spread,
 };
 
 pub(super) fn section(records: &Records) -> String {

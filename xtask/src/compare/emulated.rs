@@ -5,30 +5,17 @@ use std::{path::Path, time::Duration};
 use anyhow::{Context as _, ensure};
 
 use super::measure::Programs;
-use crate::machine::{self, Job, Kernel, OUTPUT};
+use crate::{
+    machine::{self, Job, Kernel, OUTPUT},
+    setup,
+};
 
 /// Debian 12's kernel: it has IPVS.
-const SERIES: &str = "6.1";
+pub(super) const SERIES: &str = "6.1";
 
 /// Who is measured there: those that this kernel may lack, and dns-lb beside them. Who has no need of
 /// another kernel is measured on this one.
 const ARRANGEMENTS: &str = "ipvs-textbook,ipvs-expire,ipvs-tuned,dns-lb,dns-lb-tuned";
-
-/// What the lab and the arrangements are made of.
-const PACKAGES: [&str; 12] = [
-    "bind9-dnsutils",
-    "bpftool",
-    "dnsdist",
-    "ethtool",
-    "iproute2",
-    "ipvsadm",
-    "keepalived",
-    "kmod",
-    "knot",
-    "nftables",
-    "nsd",
-    "unbound",
-];
 
 /// The benchmark finds IPVS by what is loaded.
 const MODULES: [&str; 4] = ["veth", "ip_vs", "ip_vs_rr", "ip_vs_mh"];
@@ -63,7 +50,7 @@ pub(super) fn run(programs: &Programs, part: &str, quick: bool) -> anyhow::Resul
 
     let job = Job {
         name: &format!("compare-{part}"),
-        packages: &PACKAGES,
+        packages: &setup::lab_packages(),
         files,
         modules: &MODULES,
         command: &command,
@@ -89,8 +76,6 @@ fn arguments(part: &str, quick: bool) -> Vec<&str> {
     arguments.extend(quick.then_some("--quick"));
     if part != "cost" {
         arguments.extend(["--arrangements", ARRANGEMENTS]);
-    }
-    if part == "failover" {
         // Waiting costs no time there, and the machine has one processor.
         arguments.extend(["--at-once", "1"]);
     }

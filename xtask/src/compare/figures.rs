@@ -104,7 +104,7 @@ pub(super) fn mails_an_hour(
 ) -> Option<Spread> {
     let phases = row.runs.iter().map(phase);
     let lasting = phases.filter(|phase| phase.seconds > 0.0);
-    Spread::of(lasting.map(|phase| phase.mails as f64 * 3600.0 / phase.seconds))
+    Spread::of(lasting.map(MailPhase::mails_per_hour))
 }
 
 /// The longest look-up of a phase, in seconds.

@@ -86,7 +86,7 @@ impl Measurement {
                 !(row.path_ns.is_empty() && row.queries_per_second.is_empty())
             }),
             Part::Scale => record::save(folder, "scale", &scale::measure(quick)?),
-            Part::Kernel => record::save(folder, "kernels", &kernels()?),
+            Part::Kernel => record::save(folder, "kernels", &kernels(quick)?),
         }
     }
 
@@ -174,14 +174,15 @@ fn build_benchmark() -> anyhow::Result<PathBuf> {
 }
 
 /// Runs the test suites on another kernel, and the same ones here.
-fn kernels() -> anyhow::Result<Kernels> {
+fn kernels(quick: bool) -> anyhow::Result<Kernels> {
     let output = Command::new(current_exe().context("this program is not to be found")?)
-        .args(["kernel", "--json"])
+        .args(["kernel", "--json", emulated::SERIES])
+        .args(quick.then_some("packet"))
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
         .context("cannot run cargo xtask kernel")?;
-    // That tests fail there is a result, and no reason to have none.
+    // That tests fail there is a result, and no reason to keep none.
     let emulated: Kernel = serde_json::from_slice(&output.stdout)
         .with_context(|| format!("no results of cargo xtask kernel ({})", output.status))?;
     let count: usize = emulated.suites.iter().map(|it| it.passed + it.failed).sum();
@@ -194,6 +195,7 @@ fn kernels() -> anyhow::Result<Kernels> {
         suites: suites.collect::<anyhow::Result<_>>()?,
     };
     Ok(Kernels {
+        quick,
         kernels: vec![here, emulated],
     })
 }
@@ -213,10 +215,15 @@ fn run_suite(name: &str) -> anyhow::Result<Suite> {
         passed: 0,
         failed: 0,
         left_out: Vec::new(),
+        failures: Vec::new(),
     };
     for line in text.lines() {
-        if line.ends_with("FAILED") {
+        let failed = line
+            .strip_prefix("test ")
+            .and_then(|line| line.strip_suffix(" ... FAILED"));
+        if let Some(failed) = failed {
             println!("{line}");
+            suite.failures.push(failed.to_owned());
         }
         if let Some(count) = parse_result(line) {
             suite.passed += count.passed;

@@ -79,6 +79,8 @@ pub(super) struct PacketRow {
 /// The test suites on several kernels.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Kernels {
+    /// Whether only the packet tests were run.
+    pub(super) quick: bool,
     pub(super) kernels: Vec<Kernel>,
 }
 
@@ -98,6 +100,9 @@ pub(super) struct Suite {
     pub(super) failed: usize,
     #[serde(default)]
     pub(super) left_out: Vec<LeftOut>,
+    /// The names of those that failed.
+    #[serde(default)]
+    pub(super) failures: Vec<String>,
 }
 
 /// A test that was not run.

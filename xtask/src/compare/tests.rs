@@ -50,7 +50,7 @@ fn what_is_kept_is_what_its_records_draw() {
 fn the_records_that_are_kept_are_no_quick_ones() {
     let records = Records::load(&Path::new(DOCS).join(RESULTS)).expect("records");
     assert!(
-        !page_of(&records).contains("(quick)"),
+        !page_of(&records).contains("Quick"),
         "a quick run has overwritten what is kept"
     );
 }

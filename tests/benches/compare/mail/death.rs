@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use dns_lb_tests::{
-    Death, Lab, Relay, Topology,
+    Lab, Relay, Topology,
     agent::PATIENCE,
     comparison::{Arrangement, MailPhase, MailRun},
     ha::wait_for,
@@ -19,8 +19,11 @@ use dns_lb_tests::{
 };
 use rand::random_range;
 
-use super::{Combination, options::Phases};
-use crate::peers::{Peer, SERVERS};
+use super::{Combination, Phases};
+use crate::{
+    peers::{Peer, SERVERS},
+    runs::Outcome,
+};
 
 /// Whose death is seen: the server of the first nameserver line, and the one that has VRRP's address.
 const VICTIM: usize = 0;
@@ -32,57 +35,39 @@ const MORE_BEFORE: Duration = Duration::from_secs(1);
 /// A step of the timeline.
 const STEP: Duration = Duration::from_millis(500);
 
-/// How a run ended.
-pub(super) enum Outcome {
-    Measured(MailRun),
-    /// The lab itself has lost so many packets. A resolver misses one for 5 s, so what was measured
-    /// means nothing.
-    LabLost(u64),
-}
-
 /// An arrangement that serves, in a lab with nothing else: relays of several are neither clients of one
 /// balancer nor wait for one server, and the death of one's server is nobody else's.
 pub(super) struct Stage {
     // Before the lab, whose hosts it is on.
     peer: Peer,
     lab: Lab,
-    arrangement: Arrangement,
-    death: Death,
+    combination: Combination,
 }
 
 impl Stage {
     /// Builds the lab, and waits until the arrangement serves.
     pub(super) fn set(combination: Combination, binary: &Path) -> Result<Self> {
-        let Combination {
-            arrangement, death, ..
-        } = combination;
         let lab = Lab::start(&Topology::of(&SERVERS))?;
-        let mut peer = Peer::start(arrangement, &lab, binary)?;
+        let mut peer = Peer::start(combination.arrangement, &lab, binary)?;
         peer.wait_until_ready(&lab)?;
         Ok(Self {
             peer,
             lab,
-            arrangement,
-            death,
+            combination,
         })
     }
 
     /// Lets a relay work while the server dies and comes back.
-    pub(super) fn measure(mut self, phases: Phases) -> Result<Outcome> {
-        let measured = measure(self.arrangement, self.death, &mut self.lab, phases);
+    pub(super) fn measure(mut self, phases: Phases) -> Result<Outcome<MailRun>> {
+        let measured = measure(&self.combination, &mut self.lab, phases);
         measured.with_context(|| self.peer.log())
     }
 }
 
-fn measure(
-    arrangement: Arrangement,
-    death: Death,
-    lab: &mut Lab,
-    phases: Phases,
-) -> Result<Outcome> {
+fn measure(combination: &Combination, lab: &mut Lab, phases: Phases) -> Result<Outcome<MailRun>> {
     let mut program = Command::new(env::current_exe()?);
     program.arg("mail-relay");
-    let resolver = resolver(arrangement, lab);
+    let resolver = resolver(combination.arrangement, lab);
     let started = Instant::now();
     let relay = Relay::start_with(&lab.clients[0].node, program, &resolver)?;
     wait_for("mail leaves", PATIENCE, || {
@@ -90,7 +75,7 @@ fn measure(
     })?;
 
     let lost_by_lab = lab.own_losses_but_of(VICTIM)?;
-    let doom = death.prepare(&lab.backends[VICTIM])?;
+    let doom = combination.death.prepare(&lab.backends[VICTIM])?;
     let begun = Instant::now();
     thread::sleep(phases.before + MORE_BEFORE.mul_f64(random_range(0.0..1.0)));
     let died = doom.strike(&mut lab.backends[VICTIM])?;
@@ -99,6 +84,7 @@ fn measure(
     doom.undo(&mut lab.backends[VICTIM])?;
     sleep_until(returning + phases.after);
     let ended = Instant::now();
+    // A resolver misses a packet for 5 s.
     let lost_by_lab = lab.own_losses_but_of(VICTIM)? - lost_by_lab;
     if lost_by_lab > 0 {
         return Ok(Outcome::LabLost(lost_by_lab));

@@ -5,29 +5,18 @@
 //! 20 ms that it takes for a mail besides are the limit of none: the textbook needs one mail in 3.6 s.
 
 mod death;
-mod options;
 
-use std::{
-    collections::VecDeque,
-    env, fs,
-    path::{Path, PathBuf},
-};
+use std::{fmt, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use dns_lb_tests::{
     Death,
-    comparison::{Arrangement, MAILS_NEEDED_PER_HOUR, MailPhase, MailRow, MailRun, Part, Skipped},
-    machine::{describe, met},
+    comparison::{Arrangement, MAILS_NEEDED_PER_HOUR, MailPhase, MailRow, MailRun, Skipped},
+    machine::met,
 };
 
-use self::{
-    death::{Outcome, Stage},
-    options::{Options, Phases},
-};
-use crate::{peers, together::together};
-
-/// How often a run is tried, if something of the lab fails or it loses packets by itself.
-const TRIES: usize = 3;
+use self::death::Stage;
+use crate::{batches, options::Options, peers, runs};
 
 /// The deaths, and what the record calls them.
 const DEATHS: [(Death, &str); 2] = [(Death::Killed, "killed"), (Death::Dropped, "blackholed")];
@@ -41,78 +30,66 @@ struct Combination {
     death_name: &'static str,
 }
 
-impl Combination {
-    fn name(&self) -> String {
-        format!("{}, {}", self.arrangement, self.death_name)
+impl fmt::Display for Combination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.arrangement, self.death_name)
     }
 }
 
-/// A run that is to be done.
-#[derive(Clone, Copy)]
-struct Job {
-    /// The place of its combination, and of its row.
-    place: usize,
-    /// How often it has been tried.
-    tried: usize,
+/// How long each part of a run takes.
+#[derive(Clone, Copy, Debug)]
+struct Phases {
+    /// Until the death, at least.
+    before: Duration,
+    /// From the death until the server is brought back. By nameserver lines, the first of which is
+    /// silent, each mail takes 10 s and a little.
+    during: Duration,
+    /// From then on. A look-up that the dead server was asked for may take its 5 s of this.
+    after: Duration,
+}
+
+impl Phases {
+    /// Three such mails.
+    const FULL: Self = Self {
+        before: Duration::from_secs(5),
+        during: Duration::from_secs(31),
+        after: Duration::from_secs(10),
+    };
+    /// One.
+    const QUICK: Self = Self {
+        before: Duration::from_secs(2),
+        during: Duration::from_millis(11_500),
+        after: Duration::from_secs(6),
+    };
 }
 
 /// Measures what the arguments ask for, and writes the record.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let options = Options::parse(arguments)?;
-    let binary = env::var_os("DNS_LB_BINARY").context("set DNS_LB_BINARY to the agent")?;
-    let binary = PathBuf::from(binary);
-    let (combinations, skipped) = plan(&options);
-    let rows = combinations.iter().map(|combination| MailRow {
+    // As many labs as there are rows without IPVS: most of a run is waiting.
+    let options = Options::parse(arguments, 3, 14)?;
+    let phases = if options.quick {
+        Phases::QUICK
+    } else {
+        Phases::FULL
+    };
+    let binary = runs::binary()?;
+    let (combinations, mut skipped) = plan(&options);
+    let (runs, mut failed) = batches::measure(
+        &combinations,
+        &options,
+        |combination| Stage::set(*combination, &binary),
+        |stage| stage.measure(phases),
+        in_words,
+    )?;
+    skipped.append(&mut failed);
+    let rows = combinations.iter().zip(runs);
+    let rows = rows.map(|(combination, runs)| MailRow {
         arrangement: combination.arrangement,
         death: combination.death_name.to_owned(),
-        runs: Vec::new(),
+        runs,
     });
-    let mut part = Part {
-        machine: describe(),
-        quick: options.quick,
-        skipped,
-        rows: rows.collect(),
-    };
-    // Each run of all, and only then the next: what else the machine does meanwhile meets all alike.
-    let mut waiting: VecDeque<Job> = (0..options.runs)
-        .flat_map(|_| (0..combinations.len()).map(|place| Job { place, tried: 0 }))
-        .collect();
-    while !waiting.is_empty() {
-        let count = options.at_once.min(waiting.len());
-        let jobs: Vec<Job> = waiting.drain(..count).collect();
-        let outcomes = measure(&jobs, &combinations, &binary, options.phases)?;
-        for (job, outcome) in jobs.into_iter().zip(outcomes) {
-            let name = combinations[job.place].name();
-            match sort(&name, job, outcome).with_context(|| name.clone())? {
-                Verdict::Done(run) => part.rows[job.place].runs.push(run),
-                Verdict::Again(job) => waiting.push_back(job),
-                Verdict::Never(skipped) => part.skipped.push(skipped),
-            }
-        }
-    }
-    part.rows.retain(|row| !row.runs.is_empty());
-    let mut text = serde_json::to_string_pretty(&part)?;
-    text.push('\n');
-    match &options.output {
-        Some(file) => fs::write(file, text).with_context(|| format!("writing {}", file.display())),
-        None => {
-            print!("{text}");
-            Ok(())
-        }
-    }
-}
-
-/// Does some runs at the same time. They begin when all of their labs are ready: making a lab takes the
-/// processor, which relays would feel.
-fn measure(
-    jobs: &[Job],
-    combinations: &[Combination],
-    binary: &Path,
-    phases: Phases,
-) -> Result<Vec<Result<Outcome>>> {
-    let wanted = jobs.iter().map(|job| combinations[job.place]).collect();
-    let stages = together(wanted, |combination| Stage::set(combination, binary))?;
-    together(stages, |stage| stage?.measure(phases))
+    let rows = rows.filter(|row| !row.runs.is_empty()).collect();
+    runs::write(&options, rows, skipped)
 }
 
 /// What is to be measured, and what of it is not.
@@ -137,48 +114,6 @@ fn plan(options: &Options) -> (Vec<Combination>, Vec<Skipped>) {
         }));
     }
     (combinations, skipped)
-}
-
-/// What becomes of a job.
-enum Verdict {
-    Done(MailRun),
-    Again(Job),
-    Never(Skipped),
-}
-
-/// Says what came of a job. It is done again if it failed or the lab lost packets by itself, [`TRIES`]
-/// times at most.
-fn sort(name: &str, job: Job, outcome: Result<Outcome>) -> Result<Verdict> {
-    let job = Job {
-        tried: job.tried + 1,
-        ..job
-    };
-    match outcome {
-        Ok(Outcome::Measured(run)) => {
-            eprintln!("{name}: {}", in_words(&run));
-            Ok(Verdict::Done(run))
-        }
-        Ok(Outcome::LabLost(lost)) if job.tried == TRIES => {
-            let skipped = Skipped {
-                what: format!("{name}: a run"),
-                why: format!(
-                    "the machine is too busy: the lab has lost packets in each of {TRIES} runs, \
-                     {lost} in the last"
-                ),
-            };
-            eprintln!("SKIPPED: {}: {}", skipped.what, skipped.why);
-            Ok(Verdict::Never(skipped))
-        }
-        Ok(Outcome::LabLost(lost)) => {
-            eprintln!("{name}: again, since the lab itself has lost {lost} packets");
-            Ok(Verdict::Again(job))
-        }
-        Err(error) if job.tried == TRIES => Err(error),
-        Err(error) => {
-            eprintln!("{name}: again, since it failed: {error:#}");
-            Ok(Verdict::Again(job))
-        }
-    }
 }
 
 fn in_words(run: &MailRun) -> String {

@@ -3,10 +3,10 @@
 use dns_lb_tests::comparison::Forwarder;
 
 use super::{
-    super::{figures::lab_above_nothing, record::Records, statistics::Spread},
     NOT_MEASURED,
     table::{Table, cell},
 };
+use crate::compare::{figures::lab_above_nothing, record::Records, statistics::Spread};
 
 pub(super) fn section(records: &Records) -> String {
     let mut text = "## What a packet costs\n\n\

@@ -3,12 +3,12 @@
 use dns_lb_tests::comparison::FailoverRow;
 
 use super::{
-    super::{
-        figures::{deaths, lost, ports, seconds},
-        record::Records,
-    },
     NOT_MEASURED,
     table::{Table, cell},
+};
+use crate::compare::{
+    figures::{deaths, lost, ports, seconds},
+    record::Records,
 };
 
 pub(super) fn section(records: &Records) -> String {

@@ -1,6 +1,7 @@
 //! The test suites on several kernels.
 
-use super::{super::record::Records, NOT_MEASURED, table::Table};
+use super::{NOT_MEASURED, table::Table};
+use crate::compare::record::{LeftOut, Records};
 
 pub(super) fn section(records: &Records) -> String {
     let mut text = "## Kernels\n\n".to_owned();
@@ -35,17 +36,23 @@ pub(super) fn section(records: &Records) -> String {
         table.row(&cells);
     }
     text += &table.or(NOT_MEASURED);
-    let mut left_out = String::new();
+    let mut lines = String::new();
     for kernel in &record.kernels {
         for suite in &kernel.suites {
-            for test in &suite.left_out {
-                let (test, why) = (&test.test, &test.why);
-                left_out += &format!("- {}, {}: `{test}`: {why}\n", kernel.kernel, suite.name);
+            let of = format!("{}, {}", kernel.kernel, suite.name);
+            for test in &suite.failures {
+                lines += &format!("- {of}: **failed**: `{test}`\n");
+            }
+            for LeftOut { test, why } in &suite.left_out {
+                lines += &format!("- {of}: left out: `{test}`: {why}\n");
             }
         }
     }
-    if !left_out.is_empty() {
-        text += &format!("\nLeft out:\n\n{left_out}");
+    if !lines.is_empty() {
+        text += &format!("\n{lines}");
+    }
+    if record.quick {
+        text += "\n**Quick**: only the packet tests.\n";
     }
     text
 }

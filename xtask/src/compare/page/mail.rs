@@ -1,17 +1,16 @@
 //! The textbook's mail relay.
 
+use dns_lb_tests::comparison::MAILS_NEEDED_PER_HOUR;
+
 use super::{
-    super::{
-        figures::{longest_lookup, mails_an_hour},
-        record::Records,
-        statistics::Spread,
-    },
     NOT_MEASURED,
     table::{Table, cell},
 };
-
-/// What the textbook's relay has to send.
-const NEEDED_AN_HOUR: f64 = 1000.0;
+use crate::compare::{
+    figures::{longest_lookup, mails_an_hour},
+    record::Records,
+    statistics::Spread,
+};
 
 pub(super) fn section(records: &Records) -> String {
     let mut text = "## The textbook scenario\n\n\
@@ -41,7 +40,7 @@ pub(super) fn section(records: &Records) -> String {
                 cell(mails_an_hour(row, |run| &run.before)),
                 cell(dead),
                 cell(dead.map(|dead| {
-                    if dead.median.value >= NEEDED_AN_HOUR {
+                    if dead.median.value >= MAILS_NEEDED_PER_HOUR {
                         "met"
                     } else {
                         "**missed**"

@@ -1,12 +1,12 @@
 //! What grows with servers and services.
 
 use super::{
-    super::{
-        record::Records,
-        statistics::{Spread, figure, whole},
-    },
     NOT_MEASURED,
     table::{Table, cell},
+};
+use crate::compare::{
+    record::Records,
+    statistics::{Spread, figure, whole},
 };
 
 pub(super) fn section(records: &Records) -> String {

@@ -2,18 +2,15 @@
 
 use dns_lb_tests::comparison::{Arrangement, Forwarder};
 
-use super::{
-    super::{
-        figures::{self, Comparison, Figure, compare, counterpart, is_ours, ports},
-        record::Records,
-        statistics::Spread,
-    },
-    NOT_MEASURED,
-    table::Table,
+use super::{NOT_MEASURED, table::Table};
+use crate::compare::{
+    figures::{self, Comparison, Figure, compare, counterpart, is_ours, ports},
+    record::Records,
+    statistics::Spread,
 };
 
 /// What a relay or a client cares for, and every comparison that dns-lb loses.
-pub(in super::super) fn in_short(records: &Records) -> String {
+pub(in crate::compare) fn in_short(records: &Records) -> String {
     let all = compare(records);
     let mut text = "## In short\n\n\
         How many times better dns-lb is: above 1 it wins, below 1, in **bold**, it loses. An arrangement that is tuned is\n\

@@ -7,13 +7,13 @@ use plotters::{
 };
 
 use super::{
-    super::{
-        figures::{self, deaths, ports},
-        record::Records,
-        statistics::{Bound, Sample, Spread, whole},
-    },
     BLUE, GREEN, INK, ORANGE, Plot, Subject,
     frame::{Chart, Frame, Key, Shape, mark},
+};
+use crate::compare::{
+    figures::{self, deaths, ports},
+    record::Records,
+    statistics::{Bound, Sample, Spread, whole},
 };
 
 /// The marks of series, in turn.
@@ -290,4 +290,15 @@ fn number_at(number: f64, decade: f64) -> String {
     } else {
         format!("{value:.*}", decade.abs() as usize)
     }
+}
+
+#[test]
+fn an_axis_has_room_for_all_and_round_numbers() {
+    let names =
+        |axis: &Axis| -> Vec<String> { axis.ticks.iter().map(|(_, name)| name.clone()).collect() };
+    let short = Axis::over(1.0, 13.0, false);
+    assert_eq!(names(&short), ["1", "2", "5", "10", "20"]);
+    let long = Axis::over(0.025, 30.0, true);
+    assert_eq!(names(&long), ["0.1", "1", "10", "none"]);
+    assert!(long.first < long.zero && long.zero < 0.025_f64.log10());
 }

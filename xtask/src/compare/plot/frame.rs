@@ -213,3 +213,12 @@ fn write(
     root.draw(&Text::new(text.to_owned(), place, style))?;
     Ok(())
 }
+
+#[test]
+fn long_names_are_broken_near_their_middle() {
+    assert_eq!(break_line("dns-lb, defaults"), None);
+    let long = "keepalived + IPVS, textbook, expire_nodest_conn";
+    let lines = ("keepalived + IPVS,", "textbook, expire_nodest_conn");
+    assert_eq!(break_line(long), Some(lines));
+    assert_eq!(break_line(&"x".repeat(60)), None, "nowhere to break it");
+}

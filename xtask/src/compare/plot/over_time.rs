@@ -7,9 +7,12 @@ use plotters::{
 };
 
 use super::{
-    super::figures::{deaths, is_ours, ports},
     BLUE, GREY, INK, Plot, Subject, VERMILION,
     frame::{Chart, Frame, Key, Shape},
+};
+use crate::compare::{
+    figures::{deaths, is_ours, ports},
+    statistics::figure,
 };
 
 /// Seconds from the death that the plot of failovers shows: what comes later, the plot of seconds has.
@@ -117,7 +120,7 @@ pub(super) fn mail(place: &str, part: &Part<MailRow>) -> anyhow::Result<Option<P
     let axis = ends.fold((0.0_f64, 0.0_f64), |all, it| {
         (all.0.min(it.0), all.1.max(it.1))
     });
-    let per_hour = super::super::statistics::figure(most * 3600.0);
+    let per_hour = figure(most * 3600.0);
     let svg = draw(
         &Look {
             title: format!(

@@ -11,7 +11,8 @@ use crate::compare::{figures::lab_above_nothing, record::Records, statistics::Sp
 pub(super) fn section(records: &Records) -> String {
     let mut text = "## What a packet costs\n\n\
         *A packet* is the time that one core takes for it from the driver to the driver, above that of the same packet made\n\
-        and dropped. *Lab CPU* is the processor time of all that takes part in a query, clients and servers too, above that of\n\
+        and dropped; *the least there* is what a program costs that only sends every packet back from the same place, from the\n\
+        driver or from where the kernel has made an `sk_buff` of it. *Lab CPU* is the processor time of all that takes part in a query, clients and servers too, above that of\n\
         the same query without a balancer. What a forwarder does not do is not in it: nftables' rules know no health and\n\
         no weights, dnsdist has no packet of its own to send on.\n"
         .to_owned();
@@ -30,6 +31,7 @@ pub(super) fn section(records: &Records) -> String {
         let mut table = Table::new(&[
             place,
             &format!("{unit} a packet"),
+            "the least there",
             "× dns-lb, native XDP",
             "packets a second, one core",
             "queries a second, end to end",
@@ -41,6 +43,7 @@ pub(super) fn section(records: &Records) -> String {
             table.row(&[
                 row.forwarder.to_string(),
                 of(&row.path_ns),
+                of(&row.path_floor_ns),
                 cell(times),
                 of(&row.path_packets_per_second),
                 of(&row.queries_per_second),

@@ -4,8 +4,10 @@
 mod cost;
 mod failover;
 mod mail;
+mod options;
 mod peers;
 mod queue;
+mod runs;
 
 use std::env;
 

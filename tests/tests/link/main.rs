@@ -196,10 +196,11 @@ fn a_server_on_the_wildcard_shows_its_own_address() {
     ];
     let done = Arc::new(AtomicBool::new(false));
     let is_done = Arc::clone(&done);
+    // Of both families, and it never looks whom a query was for. It is there before the first query.
+    let bind = || UdpSocket::bind((Ipv6Addr::UNSPECIFIED, dns::PORT));
+    let socket = backend.node.run(bind).unwrap();
+    socket.set_read_timeout(Some(SILENCE)).unwrap();
     let server = backend.node.thread(move || {
-        // Of both families, and it never looks whom a query was for.
-        let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, dns::PORT)).unwrap();
-        socket.set_read_timeout(Some(SILENCE)).unwrap();
         let mut buffer = [0; 512];
         while !is_done.load(Ordering::Relaxed) {
             if let Ok((length, from)) = socket.recv_from(&mut buffer) {

@@ -28,7 +28,7 @@ const HARDWARE: [&str; 20] = [
     "-rtc",
     "base=utc,clock=vm",
     "-cpu",
-    "max",
+    "max,-erms,-fsrm",
     "-smp",
     "1",
     "-m",

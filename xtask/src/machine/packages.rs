@@ -12,8 +12,9 @@ use anyhow::{Context as _, bail};
 use super::archive::Archive;
 use crate::process::run_quietly;
 
-/// What is for people to read, or for a desktop.
-const LEFT_OUT: [&str; 12] = [
+/// What is for people to read, or for a desktop, and what only packages' scripts use.
+const LEFT_OUT: [&str; 14] = [
+    "/usr/lib/x86_64-linux-gnu/perl",
     "/usr/share/bash-completion",
     "/usr/share/bug",
     "/usr/share/common-licenses",
@@ -25,6 +26,7 @@ const LEFT_OUT: [&str; 12] = [
     "/usr/share/lintian",
     "/usr/share/locale",
     "/usr/share/man",
+    "/usr/share/perl",
     "/usr/share/zoneinfo",
 ];
 

@@ -40,8 +40,8 @@ impl Extent {
         match quick {
             true => Self {
                 rounds: 3,
-                warm_up: Duration::from_millis(100),
-                window: Duration::from_millis(500),
+                warm_up: Duration::from_millis(50),
+                window: Duration::from_millis(300),
             },
             false => Self {
                 rounds: 11,
@@ -68,7 +68,8 @@ pub(super) fn measure(
         return Ok(());
     };
     let servers: Vec<Ipv4Addr> = lab.backends.iter().map(|it| it.address).collect();
-    for _ in 0..extent.rounds {
+    for round in 1..=extent.rounds {
+        eprintln!("lab: round {round} of {}", extent.rounds);
         push(nothing, sample(lab, &servers, extent)?);
         for (balancer, row) in balancers.iter().zip(&mut *rows) {
             balancer.take_vip(lab)?;

@@ -103,6 +103,7 @@ fn measure(wanted: &[Forwarder], extent: &Extent) -> Result<(Vec<CostRow>, Vec<S
     let mut skipped = Vec::new();
     let mut balancers = Vec::new();
     for &forwarder in wanted.iter().filter(|it| **it != Forwarder::Nothing) {
+        eprintln!("setting up {forwarder}");
         let host = hosts.next().context("a host for each forwarder")?;
         match Balancer::set_up(forwarder, host, &lab, &binary, &frames) {
             Ok(balancer) => balancers.push(balancer),

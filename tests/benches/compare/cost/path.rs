@@ -40,7 +40,7 @@ impl Extent {
     pub(super) const fn of(quick: bool) -> Self {
         match quick {
             true => Self {
-                rounds: 5,
+                rounds: 3,
                 frames: 20_000,
             },
             false => Self {
@@ -113,6 +113,7 @@ pub(super) fn measure(
         ..
     } = floors;
     for round in 0..=extent.rounds {
+        eprintln!("path: round {round} of {}", extent.rounds);
         let mut cost = |program: &Xdp, (host, end): (&BalancerHost, &End)| {
             cost(router, frames, host, end, program, extent.frames)
         };

@@ -9,12 +9,17 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use dns_lb_tests::{
-    Lab, Load, Ports, Report, Topology, comparison::Arrangement, comparison::FailoverRun, lab::VIP,
+    Lab, Load, Ports, Report, Topology,
+    comparison::{Arrangement, FailoverRun},
+    lab::VIP,
 };
 use rand::random_range;
 
-use super::Combination;
-use crate::peers::{Peer, SERVERS};
+use super::{Combination, RATE};
+use crate::{
+    peers::{Peer, SERVERS},
+    runs::Outcome,
+};
 
 /// How long the load runs before the death, at least.
 const CALM: Duration = Duration::from_millis(1_500);
@@ -35,26 +40,19 @@ const ON_THE_WAY: Duration = Duration::from_millis(50);
 const STEP: Duration = Duration::from_millis(100);
 const STEPS_BEFORE: u32 = 10;
 
-/// How a run ended.
-pub(super) enum Outcome {
-    Measured(FailoverRun),
-    /// The lab itself has lost so many packets, so that what was measured means nothing.
-    LabLost(u64),
-}
-
 /// Has the server die that answers, or answers most, in a lab of its own.
-pub(super) fn run(combination: &Combination, binary: &Path, rate: u32) -> Result<Outcome> {
+pub(super) fn run(combination: &Combination, binary: &Path) -> Result<Outcome<FailoverRun>> {
     let mut lab = Lab::start(&Topology::of(&SERVERS))?;
     let mut peer = Peer::start(combination.arrangement, &lab, binary)?;
     peer.wait_until_ready(&lab)?;
-    measure(combination, &mut lab, rate).with_context(|| peer.log())
+    measure(combination, &mut lab).with_context(|| peer.log())
 }
 
-fn measure(combination: &Combination, lab: &mut Lab, rate: u32) -> Result<Outcome> {
+fn measure(combination: &Combination, lab: &mut Lab) -> Result<Outcome<FailoverRun>> {
     let death = combination.death;
     let before = [0, 1].map(|dead| lab.own_losses_but_of(dead));
     let loaded = Instant::now();
-    let load = Load::start(&lab.clients[0].node, VIP, rate, combination.ports.clone())?;
+    let load = Load::start(&lab.clients[0].node, VIP, RATE, combination.ports.clone())?;
     thread::sleep(CALM + MORE_CALM.mul_f64(random_range(0.0..1.0)));
     let victim = victim(combination, lab, &load, loaded)?;
     let [first, second] = before;

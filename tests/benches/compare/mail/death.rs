@@ -19,8 +19,11 @@ use dns_lb_tests::{
 };
 use rand::random_range;
 
-use super::{Combination, options::Phases};
-use crate::peers::{Peer, SERVERS};
+use super::{Combination, Phases};
+use crate::{
+    peers::{Peer, SERVERS},
+    runs::Outcome,
+};
 
 /// Whose death is seen: the server of the first nameserver line, and the one that has VRRP's address.
 const VICTIM: usize = 0;
@@ -32,24 +35,20 @@ const MORE_BEFORE: Duration = Duration::from_secs(1);
 /// A step of the timeline.
 const STEP: Duration = Duration::from_millis(500);
 
-/// How a run ended.
-pub(super) enum Outcome {
-    Measured(MailRun),
-    /// The lab itself has lost so many packets. A resolver misses one for 5 s, so what was measured
-    /// means nothing.
-    LabLost(u64),
-}
-
 /// Runs an arrangement with a relay in a lab of its own, so that relays are neither clients of one
 /// balancer nor wait for one server: those would share what a death does to the other.
-pub(super) fn run(combination: &Combination, binary: &Path, phases: Phases) -> Result<Outcome> {
+pub(super) fn run(
+    combination: &Combination,
+    binary: &Path,
+    phases: Phases,
+) -> Result<Outcome<MailRun>> {
     let mut lab = Lab::start(&Topology::of(&SERVERS))?;
     let mut peer = Peer::start(combination.arrangement, &lab, binary)?;
     peer.wait_until_ready(&lab)?;
     measure(combination, &mut lab, phases).with_context(|| peer.log())
 }
 
-fn measure(combination: &Combination, lab: &mut Lab, phases: Phases) -> Result<Outcome> {
+fn measure(combination: &Combination, lab: &mut Lab, phases: Phases) -> Result<Outcome<MailRun>> {
     let mut program = Command::new(env::current_exe()?);
     program.arg("mail-relay");
     let resolver = resolver(combination.arrangement, lab);
@@ -69,6 +68,7 @@ fn measure(combination: &Combination, lab: &mut Lab, phases: Phases) -> Result<O
     doom.undo(&mut lab.backends[VICTIM])?;
     sleep_until(returning + phases.after);
     let ended = Instant::now();
+    // A resolver misses a packet for 5 s.
     let lost_by_lab = lab.own_losses_but_of(VICTIM)? - lost_by_lab;
     if lost_by_lab > 0 {
         return Ok(Outcome::LabLost(lost_by_lab));

@@ -5,25 +5,17 @@
 //! 20 ms that it takes for a mail besides are the limit of none: the textbook needs one mail in 3.6 s.
 
 mod death;
-mod options;
 
-use std::{
-    env, fs,
-    path::{Path, PathBuf},
-};
+use std::{fmt, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use dns_lb_tests::{
     Death,
-    comparison::{Arrangement, MAILS_NEEDED_PER_HOUR, MailPhase, MailRow, MailRun, Part, Skipped},
-    machine::{describe, met},
+    comparison::{Arrangement, MAILS_NEEDED_PER_HOUR, MailPhase, MailRow, MailRun, Skipped},
+    machine::met,
 };
 
-use self::{death::Outcome, options::Options};
-use crate::{peers, queue::work_off};
-
-/// How often a run is tried, if something of the lab fails or it loses packets by itself.
-const TRIES: usize = 3;
+use crate::{options::Options, peers, runs};
 
 /// The deaths, and what the record calls them.
 const DEATHS: [(Death, &str); 2] = [(Death::Killed, "killed"), (Death::Dropped, "blackholed")];
@@ -37,55 +29,65 @@ struct Combination {
     death_name: &'static str,
 }
 
-impl Combination {
-    fn name(&self) -> String {
-        format!("{}, {}", self.arrangement, self.death_name)
+impl fmt::Display for Combination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, {}", self.arrangement, self.death_name)
     }
+}
+
+/// How long each part of a run takes.
+#[derive(Clone, Copy, Debug)]
+struct Phases {
+    /// Until the death, at least.
+    before: Duration,
+    /// From the death until the server is brought back. By nameserver lines, the first of which is
+    /// silent, each mail takes 10 s and a little.
+    during: Duration,
+    /// From then on. A look-up that the dead server was asked for may take its 5 s of this.
+    after: Duration,
+}
+
+impl Phases {
+    /// Three such mails.
+    const FULL: Self = Self {
+        before: Duration::from_secs(5),
+        during: Duration::from_secs(31),
+        after: Duration::from_secs(10),
+    };
+    /// One.
+    const QUICK: Self = Self {
+        before: Duration::from_secs(2),
+        during: Duration::from_millis(11_500),
+        after: Duration::from_secs(6),
+    };
 }
 
 /// Measures what the arguments ask for, and writes the record.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    let options = Options::parse(arguments)?;
-    let binary = env::var_os("DNS_LB_BINARY").context("set DNS_LB_BINARY to the agent")?;
-    let binary = PathBuf::from(binary);
-    let (combinations, mut skipped) = plan(&options);
-    // Each run of all, and only then the next: what else the machine does meanwhile meets all alike.
-    let jobs: Vec<Combination> = (0..options.runs)
-        .flat_map(|_| combinations.iter().copied())
-        .collect();
-    let runs = work_off(&jobs, options.at_once, |combination| {
-        try_to_run(combination, &binary, &options).with_context(|| combination.name())
-    })?;
-    let mut rows: Vec<MailRow> = combinations
-        .iter()
-        .map(|combination| MailRow {
-            arrangement: combination.arrangement,
-            death: combination.death_name.to_owned(),
-            runs: Vec::new(),
-        })
-        .collect();
-    for (number, run) in runs.into_iter().enumerate() {
-        match run {
-            Ok(run) => rows[number % combinations.len()].runs.push(run),
-            Err(run) => skipped.push(run),
-        }
-    }
-    rows.retain(|row| !row.runs.is_empty());
-    let part = Part {
-        machine: describe(),
-        quick: options.quick,
-        skipped,
-        rows,
+    // As many labs as there are rows without IPVS; together they take a third of a core.
+    let options = Options::parse(arguments, 3, 14)?;
+    let phases = if options.quick {
+        Phases::QUICK
+    } else {
+        Phases::FULL
     };
-    let mut text = serde_json::to_string_pretty(&part)?;
-    text.push('\n');
-    match &options.output {
-        Some(file) => fs::write(file, text).with_context(|| format!("writing {}", file.display())),
-        None => {
-            print!("{text}");
-            Ok(())
-        }
-    }
+    let binary = runs::binary()?;
+    let (combinations, mut skipped) = plan(&options);
+    let (runs, mut failed) = runs::measure(
+        &combinations,
+        &options,
+        |combination| death::run(combination, &binary, phases),
+        in_words,
+    )?;
+    skipped.append(&mut failed);
+    let rows = combinations.iter().zip(runs);
+    let rows = rows.map(|(combination, runs)| MailRow {
+        arrangement: combination.arrangement,
+        death: combination.death_name.to_owned(),
+        runs,
+    });
+    let rows = rows.filter(|row| !row.runs.is_empty()).collect();
+    runs::write(&options, rows, skipped)
 }
 
 /// What is to be measured, and what of it is not.
@@ -110,39 +112,6 @@ fn plan(options: &Options) -> (Vec<Combination>, Vec<Skipped>) {
         }));
     }
     (combinations, skipped)
-}
-
-/// Does a run, again if it fails; says what came of it, or why nothing did.
-fn try_to_run(
-    combination: &Combination,
-    binary: &Path,
-    options: &Options,
-) -> Result<Result<MailRun, Skipped>> {
-    let name = combination.name();
-    let mut lost_by_lab = 0;
-    for tried in 1..=TRIES {
-        match death::run(combination, binary, options.phases) {
-            Ok(Outcome::Measured(run)) => {
-                eprintln!("{name}: {}", in_words(&run));
-                return Ok(Ok(run));
-            }
-            Ok(Outcome::LabLost(lost)) => {
-                eprintln!("{name}: again, since the lab itself has lost {lost} packets");
-                lost_by_lab = lost;
-            }
-            Err(error) if tried == TRIES => return Err(error),
-            Err(error) => eprintln!("{name}: again, since it failed: {error:#}"),
-        }
-    }
-    let skipped = Skipped {
-        what: format!("{name}: a run"),
-        why: format!(
-            "the machine is too busy: the lab has lost packets in each of {TRIES} runs, \
-             {lost_by_lab} in the last"
-        ),
-    };
-    eprintln!("SKIPPED: {}: {}", skipped.what, skipped.why);
-    Ok(Err(skipped))
 }
 
 fn in_words(run: &MailRun) -> String {

@@ -1,67 +1,38 @@
-//! What the command line asks for.
+//! What the command line asks for of the parts that have a lab for each run.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use dns_lb_tests::comparison::Arrangement;
 use serde_json::Value;
 
-const USAGE: &str = "usage: compare mail [--quick] [--output FILE] [--arrangements NAME,…] \
+const USAGE: &str = "usage: compare mail|failover [--quick] [--output FILE] [--arrangements NAME,…] \
                      [--runs COUNT] [--at-once LABS]";
 
-/// How long each part of a run takes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Phases {
-    /// Until the death, at least.
-    pub(super) before: Duration,
-    /// From the death until the server is brought back. By nameserver lines, the first of which is
-    /// silent, each mail takes 10 s and a little.
-    pub(super) during: Duration,
-    /// From then on. A look-up that the dead server was asked for may take its 5 s of this.
-    pub(super) after: Duration,
-}
-
-impl Phases {
-    /// Three such mails.
-    const FULL: Self = Self {
-        before: Duration::from_secs(5),
-        during: Duration::from_secs(31),
-        after: Duration::from_secs(10),
-    };
-    /// One.
-    const QUICK: Self = Self {
-        before: Duration::from_secs(2),
-        during: Duration::from_millis(11_500),
-        after: Duration::from_secs(6),
-    };
-}
-
-/// The options of `compare mail`.
-pub(super) struct Options {
+/// The options of `compare mail` and `compare failover`.
+pub(crate) struct Options {
     /// Whether to be as short as can be.
-    pub(super) quick: bool,
-    pub(super) phases: Phases,
+    pub(crate) quick: bool,
     /// Where the record goes; to standard output if nowhere.
-    pub(super) output: Option<PathBuf>,
+    pub(crate) output: Option<PathBuf>,
     /// Whom to measure.
-    pub(super) arrangements: Vec<Arrangement>,
-    /// How often.
-    pub(super) runs: usize,
+    pub(crate) arrangements: Vec<Arrangement>,
+    /// How often: once with `--quick`, unless it says otherwise.
+    pub(crate) runs: usize,
     /// How many labs there are at a time.
-    pub(super) at_once: usize,
+    pub(crate) at_once: usize,
 }
 
 impl Options {
-    pub(super) fn parse(arguments: &[String]) -> Result<Self> {
+    /// Reads them, and has this for what is not said.
+    pub(crate) fn parse(arguments: &[String], runs: usize, at_once: usize) -> Result<Self> {
         let quick = arguments.iter().any(|argument| argument == "--quick");
         let mut options = Self {
             quick,
-            phases: if quick { Phases::QUICK } else { Phases::FULL },
             output: None,
             arrangements: Arrangement::ALL.into(),
-            runs: if quick { 1 } else { 3 },
-            // As many as there are rows without IPVS; together they take a third of a core.
-            at_once: 14,
+            runs: if quick { 1 } else { runs },
+            at_once,
         };
         let mut arguments = arguments.iter();
         while let Some(argument) = arguments.next() {

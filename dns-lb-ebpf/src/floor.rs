@@ -1,6 +1,6 @@
-//! What the program is measured against: the cheapest XDP programs that could do anything at all; a
-//! program in front of either, which makes a flow after the other out of one frame; and one that
-//! swallows what they send. Only the benchmark loads them.
+//! What the program is measured against: the cheapest XDP programs that could do anything at all;
+//! programs in front of any, which make a flow after the other out of one frame; and those that swallow
+//! what is sent. Only the benchmarks load them.
 #![no_std]
 #![no_main]
 
@@ -95,11 +95,94 @@ static SWALLOWED: PerCpuArray<u64, 1> = PerCpuArray::new();
 /// Ends every frame, and counts it.
 #[xdp(frags)]
 fn swallow(_: XdpContext) -> u32 {
+    count_and_drop()
+}
+
+#[inline(always)]
+fn count_and_drop() -> u32 {
     if let Some(count) = SWALLOWED.get_ptr_mut(0) {
         // SAFETY: the entry is this CPU's own and bottom halves are off: nothing else writes it.
         unsafe { *count += 1 };
     }
     xdp_action::XDP_DROP
+}
+
+/// The headers that `fresh` begins every frame with: Ethernet, IPv4 without options, UDP.
+type Headers = [u8; EthernetHeader::LENGTH + Ipv4Header::LENGTH + UdpHeader::LENGTH];
+
+#[btf_map(name = "fresh_headers")]
+static FRESH_HEADERS: Array<Headers, 1> = Array::new();
+/// How many frames have been made.
+#[btf_map(name = "fresh_frames")]
+static FRESH_FRAMES: PerCpuArray<u32, 1> = PerCpuArray::new();
+
+/// Writes the frame's headers anew, with the next flow's source port, and hands it to the program behind:
+/// a frame that the kernel hands in again has been through a balancer, and is for somebody else by now.
+#[xdp(frags)]
+fn fresh(ctx: XdpContext) -> u32 {
+    // SAFETY: both are the context's own; the verifier checks each access against them.
+    let mut frame = unsafe { Frame::new(ctx.data() as *mut u8, ctx.data_end() as *mut u8) };
+    const PORT: usize = EthernetHeader::LENGTH + Ipv4Header::LENGTH;
+    let mask = FLOW_MASK.get(0).copied().unwrap_or_default();
+    let (Some(headers), Some(count)) = (FRESH_HEADERS.get(0), FRESH_FRAMES.get_ptr_mut(0)) else {
+        return xdp_action::XDP_ABORTED;
+    };
+    let Some(start) = frame.header_mut::<Headers>(0) else {
+        return xdp_action::XDP_ABORTED;
+    };
+    *start = *headers;
+    // SAFETY: the entry is this CPU's own and bottom halves are off: nothing else writes it.
+    let count = unsafe {
+        *count = (*count).wrapping_add(1);
+        *count
+    };
+    // The ports are those from the template's on. An odd step goes through all numbers below a power of two.
+    let number = (count.wrapping_mul(0x0009_e375) & mask) as u16;
+    if let Some(port) = frame.header_mut::<[u8; 2]>(PORT) {
+        *port = u16::from_be_bytes(*port).wrapping_add(number).to_be_bytes();
+    }
+    // SAFETY: nothing is left to do here after it.
+    unsafe { BEHIND.tail_call(&ctx, 0) };
+    xdp_action::XDP_ABORTED
+}
+
+/// Hands every frame to the kernel's stack.
+#[xdp(frags)]
+fn pass(_: XdpContext) -> u32 {
+    xdp_action::XDP_PASS
+}
+
+/// Sends back what `fresh` has made, and lets all else through: it may be attached where a bridge learns who
+/// is where.
+#[xdp(frags)]
+fn echo(ctx: XdpContext) -> u32 {
+    if is_fresh(&ctx) {
+        return xdp_action::XDP_TX;
+    }
+    xdp_action::XDP_PASS
+}
+
+/// Swallows what `fresh` has made, and lets all else through.
+#[xdp(frags)]
+fn sink(ctx: XdpContext) -> u32 {
+    if is_fresh(&ctx) {
+        return count_and_drop();
+    }
+    xdp_action::XDP_PASS
+}
+
+/// Whether `fresh` has made this frame, by its source address.
+#[inline(always)]
+fn is_fresh(ctx: &XdpContext) -> bool {
+    // SAFETY: both are the context's own; the verifier checks each access against them.
+    let frame = unsafe { Frame::new(ctx.data() as *mut u8, ctx.data_end() as *mut u8) };
+    const SOURCE: usize = EthernetHeader::LENGTH + 12;
+    let (Some(headers), Some(source)) =
+        (FRESH_HEADERS.get(0), frame.view().header::<[u8; 4]>(SOURCE))
+    else {
+        return false;
+    };
+    source[..] == headers[SOURCE..SOURCE + 4]
 }
 
 #[inline(always)]

@@ -34,6 +34,22 @@ pub enum Arrangement {
     DnsLbTuned,
 }
 
+impl Arrangement {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::NameserverLines,
+        Self::NameserverLinesTuned,
+        Self::VrrpScript,
+        Self::IpvsTextbook,
+        Self::IpvsExpire,
+        Self::IpvsTuned,
+        Self::Dnsdist,
+        Self::DnsdistTuned,
+        Self::DnsLb,
+        Self::DnsLbTuned,
+    ];
+}
+
 impl fmt::Display for Arrangement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -110,6 +126,9 @@ pub struct Skipped {
     pub why: String,
 }
 
+/// Mails an hour that the textbook's relay has to send: one every 3.6 s.
+pub const MAILS_NEEDED_PER_HOUR: f64 = 1_000.0;
+
 /// A mail relay by one arrangement, one server of which dies in one way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MailRow {
@@ -149,6 +168,14 @@ pub struct MailPhase {
     pub longest_lookup_ms: f64,
 }
 
+impl MailPhase {
+    /// Mails that would leave in an hour of this: to be held against [`MAILS_NEEDED_PER_HOUR`].
+    #[must_use]
+    pub fn mails_per_hour(&self) -> f64 {
+        self.mails as f64 * 3_600.0 / self.seconds
+    }
+}
+
 /// One arrangement, one server of which dies in one way under one kind of load.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FailoverRow {
@@ -167,7 +194,7 @@ pub struct FailoverRow {
 /// A death under load.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FailoverRun {
-    /// Queries lost of those sent from the death on.
+    /// Queries lost of those sent from just before the death on: one may be on its way when it happens.
     pub lost: usize,
     /// From the death to when the last query was sent that was lost, in milliseconds; 0 if none was.
     pub until_last_loss_ms: f64,
@@ -190,7 +217,11 @@ pub struct CostRow {
     /// Nanoseconds a packet from the driver to the driver, the packets' own making not among them, one a
     /// round; empty where the forwarder cannot be measured so.
     pub path_ns: Vec<f64>,
-    /// Packets a second that one core forwards so, one a round.
+    /// Of these, what the least costs that could forward at that place, one a round: a program that sends
+    /// every packet straight back from the driver, or from where the kernel has made an `sk_buff` of it.
+    #[serde(default)]
+    pub path_floor_ns: Vec<f64>,
+    /// Packets a second that one core forwards so, their making and their end among its work, one a round.
     pub path_packets_per_second: Vec<f64>,
     /// Queries a second that clients, forwarder and servers manage together in the lab, one a round.
     pub queries_per_second: Vec<f64>,

@@ -258,6 +258,12 @@ impl Lab {
         Ok(())
     }
 
+    /// Takes from the router's ends of links the programs that let hosts send by XDP: their places, `lb0`
+    /// for the first balancer and `lb0-2` for the second, are for the caller's own.
+    pub fn clear_ports(&mut self) {
+        self.pass_links.clear();
+    }
+
     /// Has the router send packets for the VIP to a backend's host, instead of asking who has it.
     ///
     /// # Errors

@@ -35,3 +35,32 @@ pub(crate) fn pause() -> Duration {
 pub fn met(yes: bool) -> &'static str {
     if yes { "met" } else { "MISSED" }
 }
+
+/// A median and the quartiles around it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quartiles {
+    /// A quarter of the samples are at most this.
+    pub lower: f64,
+    /// Half of them.
+    pub median: f64,
+    /// Three quarters.
+    pub upper: f64,
+}
+
+impl Quartiles {
+    /// Those of at least one sample.
+    ///
+    /// # Panics
+    /// There is none.
+    #[must_use]
+    pub fn of(samples: &[f64]) -> Self {
+        let mut sorted = samples.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let at = |part: usize| sorted[(sorted.len() - 1) * part / 4];
+        Self {
+            lower: at(1),
+            median: at(2),
+            upper: at(3),
+        }
+    }
+}

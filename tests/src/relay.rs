@@ -92,7 +92,15 @@ impl Relay {
             .iter()
             .map(|address| format!("nameserver {address}\n"))
             .collect();
-        node.write("/etc/resolv.conf", &lines)?;
+        Self::start_with(node, program, &lines)
+    }
+
+    /// The same with all that `/etc/resolv.conf` is to say (resolv.conf(5)).
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn start_with(node: &Node, program: Command, resolver: &str) -> Result<Self> {
+        node.write("/etc/resolv.conf", resolver)?;
         let mut process = node.spawn("mail relay", program, Stdout::Pipe)?;
         let output = process.take_stdout().context("the relay has no output")?;
         let mails = Arc::new(Mutex::new(Vec::new()));

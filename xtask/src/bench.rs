@@ -34,10 +34,10 @@ pub(crate) struct Args {
 
 /// What is measured together.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Suite {
-    /// What a packet costs: ours, the floor and the bare program in one run
+pub(crate) enum Suite {
+    /// What a packet costs: ours, the floor and the bare program in one run, and farms of many sizes
     Packet,
-    /// What the agent costs with 1,000 backends: CPU, memory, probes that are late
+    /// What the agent costs with 10 to 1,000 servers: CPU, memory, tables, probes that are late
     Agent,
     /// How long queries go to a dead server, for each way to die
     Failover,
@@ -63,6 +63,18 @@ impl Suite {
             Self::Agent | Self::Failover | Self::Ha => ("DNS_LB_BINARY", binary::build()?.into()),
         })
     }
+
+    /// The benchmark, with all that it needs built.
+    fn command(self, quick: bool) -> anyhow::Result<Command> {
+        let (variable, path) = self.build()?;
+        let mut bench = cargo();
+        bench
+            .args(["bench", "--quiet", "--package", "dns-lb-tests"])
+            .args(["--bench", self.name(), "--"])
+            .args(quick.then_some("--quick"))
+            .env(variable, path);
+        Ok(bench)
+    }
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -72,17 +84,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     };
     let mut records = serde_json::Map::new();
     for &suite in suites {
-        let (variable, path) = suite.build()?;
-        let mut bench = cargo();
-        bench
-            .args(["bench", "--quiet", "--package", "dns-lb-tests"])
-            .args(["--bench", suite.name(), "--"])
-            .args(args.json.then_some("--json"))
-            .args(args.quick.then_some("--quick"))
-            .env(variable, path);
         if args.json {
-            records.insert(suite.name().to_owned(), record(&mut bench)?);
+            records.insert(suite.name().to_owned(), record(suite, args.quick)?);
         } else {
+            let mut bench = suite.command(args.quick)?;
             println!("\n# {}\n", suite.name());
             run_visibly(&mut bench)?;
         }
@@ -93,9 +98,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs a benchmark to its end, and reads what it prints.
-fn record(bench: &mut Command) -> anyhow::Result<Value> {
-    let output = bench
+/// Runs a benchmark to its end, and reads the document that it prints.
+pub(crate) fn record(suite: Suite, quick: bool) -> anyhow::Result<Value> {
+    let output = suite
+        .command(quick)?
+        .arg("--json")
         .stderr(Stdio::inherit())
         .output()
         .context("cannot run cargo bench")?;
@@ -108,7 +115,7 @@ fn record(bench: &mut Command) -> anyhow::Result<Value> {
 }
 
 /// Builds the programs that ours is measured against.
-fn build_floor() -> anyhow::Result<OsString> {
+pub(crate) fn build_floor() -> anyhow::Result<OsString> {
     let toolchain =
         Toolchain::find().map_err(|missing| anyhow!("{missing}; run `cargo xtask setup`"))?;
     let target_dir = program_target_dir();

@@ -3,6 +3,7 @@
 mod bench;
 mod binary;
 mod check;
+mod compare;
 mod demo;
 mod dist;
 mod fuzz;
@@ -34,6 +35,7 @@ enum Chore {
     #[command(hide = true)]
     MailRelay,
     Bench(bench::Args),
+    Compare(compare::Args),
     /// Look for octets that the program, compiled for the host, or the agent does not do right by
     Fuzz {
         /// How long, for each target
@@ -86,6 +88,7 @@ fn run(chore: Chore) -> anyhow::Result<ExitCode> {
             setup::ensure()?;
             bench::run(&args).map(|()| ExitCode::SUCCESS)
         }
+        Chore::Compare(args) => compare::run(&args).map(|()| ExitCode::SUCCESS),
         Chore::Fuzz { seconds, target } => {
             fuzz::run(target.as_deref(), seconds).map(|()| ExitCode::SUCCESS)
         }

@@ -1,48 +1,67 @@
-//! What the agent itself costs with 1,000 backends, each probed twice a second through the VIP.
-//! `cargo xtask bench agent` runs it.
+//! What the agent itself costs with up to 1,000 servers in up to 100 services, each backend probed
+//! twice a second through its VIP. `cargo xtask bench agent` runs it.
 
+mod farm;
 mod report;
+mod usage;
 
 use std::{
     env,
-    fmt::Write as _,
-    fs,
-    net::{IpAddr, Ipv4Addr},
     path::Path,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use dns_lb_tests::{Agent, Backend, Lab, Software, Topology};
-use nix::unistd::{SysconfVar, sysconf};
+use dns_lb_tests::{Agent, Scale};
 use serde_json::Value;
 
-use self::report::{Report, Row};
+use self::{
+    farm::Farm,
+    report::{Report, Row},
+    usage::{cpu_time, memory},
+};
 
-/// Backends of all services.
-const BACKENDS: u16 = 1_000;
-
-/// How many services share them.
-const SERVICES: [u16; 2] = [1, 100];
-
-/// Until all backends are up, and then until all is quiet.
+/// Until all backends are up.
 const START_LIMIT: Duration = Duration::from_secs(60);
-const SETTLE: Duration = Duration::from_secs(5);
 
-/// How long is measured.
-const TIME: Duration = Duration::from_secs(30);
-const QUICK: Duration = Duration::from_secs(5);
+/// How long and how often is measured.
+#[derive(Clone, Copy)]
+pub(crate) struct Effort {
+    /// Until all is quiet after the start.
+    settle: Duration,
+    /// For which CPU time and probes are counted.
+    pub(crate) time: Duration,
+    /// Tables built.
+    pub(crate) builds: u16,
+}
+
+impl Effort {
+    const FULL: Self = Self {
+        settle: Duration::from_secs(5),
+        time: Duration::from_secs(30),
+        builds: 21,
+    };
+    const QUICK: Self = Self {
+        settle: Duration::from_secs(1),
+        time: Duration::from_secs(3),
+        builds: 3,
+    };
+}
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().collect();
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let binary = env::var_os("DNS_LB_BINARY").context("`cargo xtask bench` sets it")?;
-    let time = if has("--quick") { QUICK } else { TIME };
-    let rows = SERVICES.map(|services| measure(Path::new(&binary), services, time));
+    let effort = if has("--quick") {
+        Effort::QUICK
+    } else {
+        Effort::FULL
+    };
+    let rows = Scale::ALL.map(|scale| measure(Path::new(&binary), scale, effort));
     let report = Report {
         rows: rows.into_iter().collect::<Result<_>>()?,
-        time,
+        effort,
     };
     print!(
         "{}",
@@ -55,84 +74,57 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// The VIP of a service, from 0.
-const fn vip(service: u16) -> Ipv4Addr {
-    Ipv4Addr::new(192, 0, 2, service as u8 + 1)
-}
-
-/// The address of a backend, from 0.
-const fn address(backend: u16) -> Ipv4Addr {
-    Ipv4Addr::new(10, 53, (backend / 250) as u8, (backend % 250) as u8 + 1)
-}
-
 /// Runs the agent and measures it.
-fn measure(binary: &Path, services: u16, time: Duration) -> Result<Row> {
-    // A thousand addresses of one host: what is measured is the agent, not a thousand servers.
-    let mut lab = Lab::build(&Topology::of(&[Software::Nsd]))?;
-    let farm = &mut lab.backends[0];
-    let vips: Vec<IpAddr> = (0..services).map(|service| vip(service).into()).collect();
-    let mut lines = String::new();
-    for address in vips
-        .iter()
-        .copied()
-        .chain((0..BACKENDS).map(|backend| address(backend).into()))
-    {
-        // Writing to a string cannot fail.
-        let _ = writeln!(lines, "addr add {address}/32 dev lo");
-    }
-    farm.node.ip(&lines)?;
-    farm.further_addresses = vips;
-    farm.start()?;
-    lab.balancer.ip("route add 10.53.0.0/16 dev eth0")?;
-
-    let configuration = configuration(&lab.backends[0], services);
-    let mut agent = Agent::start(&lab.balancer, binary, &configuration)?;
+fn measure(binary: &Path, scale: Scale, effort: Effort) -> Result<Row> {
+    let farm = Farm::build(scale)?;
+    let mut agent = Agent::start(&farm.lab.balancer, binary, &farm.configuration())?;
     agent.wait_until_all_up(START_LIMIT)?;
-    thread::sleep(SETTLE);
+    thread::sleep(effort.settle);
     let started = probes(&agent)?;
     let pid = agent.pid()?;
-    let cpu = cpu_time(pid)?;
-    thread::sleep(time);
-    let cpu = cpu_time(pid)? - cpu;
+    let (begun, cpu) = (Instant::now(), cpu_time(pid)?);
+    thread::sleep(effort.time);
+    let (elapsed, cpu) = (begun.elapsed(), cpu_time(pid)? - cpu);
     let ended = probes(&agent)?;
+    let (resident_mb, most_resident_mb) = (memory(pid, "VmRSS")?, memory(pid, "VmHWM")?);
+    let builds = (0..effort.builds).map(|round| build_tables(&mut agent, round));
+    let table_ms = builds.collect::<Result<_>>()?;
     ensure!(
         agent.status()?.all_up(),
         "a backend is down: {}",
         agent.log()
     );
     Ok(Row {
-        services,
-        cpu_percent: cpu.as_secs_f64() / time.as_secs_f64() * 1e2,
-        resident_mb: memory(pid, "VmRSS")?,
-        most_resident_mb: memory(pid, "VmHWM")?,
+        scale,
+        cpu_percent: cpu.as_secs_f64() / elapsed.as_secs_f64() * 1e2,
+        resident_mb,
+        most_resident_mb,
+        table_ms,
         latest_ms: ended.latest_us as f64 / 1e3,
         late: ended.late,
         late_meanwhile: ended.late - started.late,
-        probes_per_second: (ended.total - started.total) as f64 / time.as_secs_f64(),
+        probes_per_second: (ended.total - started.total) as f64 / elapsed.as_secs_f64(),
     })
 }
 
-fn configuration(farm: &Backend, services: u16) -> String {
-    let mut text = "interfaces = [\"eth0\"]\n".to_owned();
-    for service in 0..services {
-        // Writing to a string cannot fail.
-        let _ = write!(
-            text,
-            "\n[[service]]\nname = \"s{service}\"\nvips = [\"{}\"]\n\
-             [service.health]\ninterval = \"500ms\"\n",
-            vip(service)
-        );
-        let each = BACKENDS / services;
-        for backend in service * each..(service + 1) * each {
-            let _ = write!(
-                text,
-                "[[service.backend]]\nname = \"b{backend}\"\naddress = \"{}\"\nmac = \"{}\"\n",
-                address(backend),
-                farm.mac
-            );
-        }
-    }
-    text
+/// Has the agent build the tables anew, and returns how many milliseconds it says that it took until
+/// packets went by them.
+///
+/// What changes is one backend's weight: a service may have no other backend, and then keeps it.
+fn build_tables(agent: &mut Agent, round: u16) -> Result<f64> {
+    let before = agent.status()?.generation;
+    let weight = if round.is_multiple_of(2) { "2" } else { "1" };
+    let output = agent.run(&["weight", farm::CHANGED, weight])?;
+    ensure!(
+        output.status.success(),
+        "dns-lb weight: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    agent.wait_until("new tables", START_LIMIT, |status| {
+        status.generation > before
+    })?;
+    let took = document(agent)?["tables"]["last_us"].as_u64();
+    Ok(took.context("the status does not say how long tables took")? as f64 / 1e3)
 }
 
 /// Probes of all backends since the agent was started.
@@ -144,8 +136,7 @@ struct Probes {
 }
 
 fn probes(agent: &Agent) -> Result<Probes> {
-    let output = agent.run(&["status", "--json"])?;
-    let status: Value = serde_json::from_slice(&output.stdout)?;
+    let status = document(agent)?;
     let services = status["services"].as_array().into_iter().flatten();
     let backends =
         services.flat_map(|service| service["backends"].as_array().into_iter().flatten());
@@ -162,28 +153,8 @@ fn probes(agent: &Agent) -> Result<Probes> {
     Ok(sum)
 }
 
-/// The CPU time that a process has used so far, in user space and in the kernel.
-fn cpu_time(pid: u32) -> Result<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // Columns 14 and 15, in ticks (proc_pid_stat(5)); a name in parentheses may hold anything.
-    let columns = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: u64 = columns
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .map(|column| column.parse::<u64>())
-        .sum::<Result<_, _>>()?;
-    let per_second = sysconf(SysconfVar::CLK_TCK)?.context("ticks have no length")?;
-    Ok(Duration::from_secs_f64(ticks as f64 / per_second as f64))
-}
-
-/// A size of a process's memory, in megabytes (10⁶ octets).
-fn memory(pid: u32, name: &str) -> Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let kibibytes = status
-        .lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
-        .and_then(|value| value.trim().strip_suffix(" kB"))
-        .with_context(|| format!("the kernel does not tell {name}"))?;
-    Ok(kibibytes.trim().parse::<f64>()? * 1_024.0 / 1e6)
+/// The whole status document.
+fn document(agent: &Agent) -> Result<Value> {
+    let output = agent.run(&["status", "--json"])?;
+    serde_json::from_slice(&output.stdout).context("dns-lb status --json")
 }

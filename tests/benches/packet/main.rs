@@ -4,6 +4,7 @@
 //! The clock of a machine wanders. So all programs are measured in turn, round by round, in one run,
 //! and what counts is the median of the rounds, beside those of the others.
 
+mod farms;
 mod measure;
 mod report;
 mod wire;
@@ -15,6 +16,7 @@ use dns_lb::health::Health;
 use dns_lb_tests::Node;
 
 use self::{
+    farms::Farms,
     measure::{Floor, Flows, Subject, measure},
     report::{Report, Row, Target},
     wire::Wire,
@@ -92,7 +94,7 @@ fn run(floor: &Path, rounds: usize, repeat: u32) -> Report {
     }
     for (name, mask) in [
         ("1 flow", 0),
-        ("65,536 flows", 0xffff),
+        ("65,536 flows", farms::FLOWS - 1),
         ("1,048,576 flows", 0xf_ffff),
     ] {
         for (what, program) in [("floor", floor.program("floor")), ("hash", usual.program())] {
@@ -123,16 +125,20 @@ fn run(floor: &Path, rounds: usize, repeat: u32) -> Report {
         flows,
         Datagram::Query.frame(MANY, 4),
     ));
-    let samples = measure(&mut floor, &mut subjects, rounds, repeat);
-    for (row, samples) in rows.iter_mut().zip(samples) {
+    let mut farms = Farms::load();
+    subjects.extend(farms.subjects(&floor));
+    let mut samples = measure(&mut floor, &mut subjects, rounds, repeat).into_iter();
+    for (row, samples) in rows.iter_mut().zip(&mut samples) {
         row.samples = samples;
     }
+    let farms = farms.measured(samples, rounds);
     let live = wire.rates(&floor, rounds, repeat);
     let (_, thousand) = &mut worlds[3];
     Report {
         rows,
         verified_instructions: usual.verified_instructions(),
         table_ms: table_times(thousand, rounds),
+        farms,
         live,
         rounds,
         repeat,
@@ -143,9 +149,10 @@ fn run(floor: &Path, rounds: usize, repeat: u32) -> Report {
 fn table_times(world: &mut World, rounds: usize) -> Vec<f64> {
     let times = (0..rounds).map(|round| {
         let start = Instant::now();
-        world.apply(|backend| match backend == round {
-            true => Health::Down,
-            false => Health::Up,
+        world.apply(|backend, knowledge| {
+            if backend == round {
+                knowledge.health = Health::Down;
+            }
         });
         start.elapsed().as_secs_f64() * 1e3
     });

@@ -2,10 +2,13 @@
 
 use std::fmt::Write as _;
 
-use dns_lb_tests::machine::{describe, met};
+use dns_lb_tests::{
+    Scale,
+    machine::{Quartiles, describe, met},
+};
 use serde_json::{Value, json};
 
-use super::wire::Rates;
+use super::{farms::FLOWS, wire::Rates};
 
 /// Nanoseconds above the bare program that steering may cost.
 const MOST_ABOVE_BARE: f64 = 15.0;
@@ -49,29 +52,24 @@ impl Row {
     }
 }
 
-/// A median and the quartiles around it.
-#[derive(Clone, Copy)]
-struct Spread {
-    lower: f64,
-    median: f64,
-    upper: f64,
-}
-
-fn spread(samples: &[f64]) -> Spread {
-    let mut sorted = samples.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let at = |part: usize| sorted[(sorted.len() - 1) * part / 4];
-    Spread {
-        lower: at(1),
-        median: at(2),
-        upper: at(3),
-    }
+/// A farm of some size.
+pub(crate) struct Farm {
+    pub(crate) scale: Scale,
+    /// How many of its services many flows go to.
+    pub(crate) services_asked: u16,
+    /// Nanoseconds a packet, one a round: of one flow to the first service.
+    pub(crate) one_flow_ns: Vec<f64>,
+    /// Of [`FLOWS`] flows, behind the front.
+    pub(crate) many_flows_ns: Vec<f64>,
+    /// Milliseconds from a change of one backend to tables that are live, one each time.
+    pub(crate) table_ms: Vec<f64>,
 }
 
 pub(crate) struct Report {
     pub(crate) rows: Vec<Row>,
     pub(crate) verified_instructions: Option<u32>,
     pub(crate) table_ms: Vec<f64>,
+    pub(crate) farms: Vec<Farm>,
     pub(crate) live: Rates,
     pub(crate) rounds: usize,
     pub(crate) repeat: u32,
@@ -83,27 +81,36 @@ impl Report {
         &row.expect("a row of that name").samples
     }
 
-    /// The median over the rounds of what `f` makes of a row and another, each in one round: the
+    /// The median over the rounds of what `f` makes of some samples and a row's, each in one round: the
     /// clock wanders by a third from one round to the next, and less within one.
-    fn beside(&self, row: &Row, other: &str, f: impl Fn(f64, f64) -> f64) -> f64 {
-        let pairs = row.samples.iter().zip(self.samples(other));
+    fn beside(&self, samples: &[f64], other: &str, f: impl Fn(f64, f64) -> f64) -> f64 {
+        let pairs = samples.iter().zip(self.samples(other));
         let made: Vec<f64> = pairs.map(|(&own, &other)| f(own, other)).collect();
-        spread(&made).median
+        Quartiles::of(&made).median
     }
 
     fn times(&self, row: &Row, other: &str) -> f64 {
-        self.beside(row, other, |own, other| own / other)
+        self.beside(&row.samples, other, |own, other| own / other)
     }
 
     fn above(&self, row: &Row, other: &str) -> f64 {
-        self.beside(row, other, |own, other| own - other)
+        self.beside(&row.samples, other, |own, other| own - other)
+    }
+
+    /// Nanoseconds above the floor, of one flow and of many.
+    fn above_floor(&self, farm: &Farm) -> [f64; 2] {
+        let above = |samples: &[f64], floor| self.beside(samples, floor, |own, floor| own - floor);
+        [
+            above(&farm.one_flow_ns, "floor"),
+            above(&farm.many_flows_ns, "floor behind the front, 65,536 flows"),
+        ]
     }
 
     /// The median over the rounds of the part of the floor's live frames that ours takes as long for.
     fn part_of_floor(&self) -> f64 {
         let rounds = self.live.ours.iter().zip(&self.live.floor);
         let parts: Vec<f64> = rounds.map(|(ours, floor)| ours / floor).collect();
-        spread(&parts).median
+        Quartiles::of(&parts).median
     }
 
     /// Whether a row is what it is to be, and what that is.
@@ -137,11 +144,11 @@ impl Report {
             self.repeat
         );
         for row in &self.rows {
-            let Spread {
+            let Quartiles {
                 lower,
                 median,
                 upper,
-            } = spread(&row.samples);
+            } = Quartiles::of(&row.samples);
             let _ = write!(
                 text,
                 "{:<50} {median:>5.0} [{lower:.0}–{upper:.0}]  bare {:+.0}  {:.2} × floor",
@@ -154,7 +161,7 @@ impl Report {
             }
             text.push('\n');
         }
-        let tables = spread(&self.table_ms);
+        let tables = Quartiles::of(&self.table_ms);
         let _ = write!(
             text,
             "\ntables of 1,000 backends, built and live: {:.1} ms [{:.1}–{:.1}]  {}: {MOST_TABLE_MS} ms\n",
@@ -163,7 +170,8 @@ impl Report {
             tables.upper,
             met(tables.median <= MOST_TABLE_MS)
         );
-        let [floor, ours] = [&self.live.floor, &self.live.ours].map(|rates| spread(rates));
+        self.write_farms(&mut text);
+        let [floor, ours] = [&self.live.floor, &self.live.ours].map(|rates| Quartiles::of(rates));
         let _ = writeln!(
             text,
             "live frames through a veth pair and back on one core, millions a second: \
@@ -188,13 +196,51 @@ impl Report {
         text
     }
 
-    pub(crate) fn json(&self) -> String {
-        let rows = self.rows.iter().map(|row| {
-            let Spread {
+    fn write_farms(&self, text: &mut String) {
+        let _ = writeln!(
+            text,
+            "\nfarms: ns a packet of one flow to one service; of 65,536 flows to all services, 64 at most, \
+             behind the front; ms until the tables of a change are live"
+        );
+        for farm in &self.farms {
+            let Scale { servers, services } = farm.scale;
+            let _ = write!(
+                text,
+                "servers {servers:>5}, services {services:>3}, backends {:>5}: ",
+                farm.scale.backends()
+            );
+            let above = self.above_floor(farm);
+            for (samples, above) in [&farm.one_flow_ns, &farm.many_flows_ns]
+                .into_iter()
+                .zip(above)
+            {
+                let Quartiles {
+                    lower,
+                    median,
+                    upper,
+                } = Quartiles::of(samples);
+                let _ = write!(
+                    text,
+                    "{median:>5.0} [{lower:.0}–{upper:.0}] floor {above:+.0}  "
+                );
+            }
+            let Quartiles {
                 lower,
                 median,
                 upper,
-            } = spread(&row.samples);
+            } = Quartiles::of(&farm.table_ms);
+            let _ = writeln!(text, "{median:>6.1} ms [{lower:.1}–{upper:.1}]");
+        }
+        text.push('\n');
+    }
+
+    pub(crate) fn json(&self) -> String {
+        let rows = self.rows.iter().map(|row| {
+            let Quartiles {
+                lower,
+                median,
+                upper,
+            } = Quartiles::of(&row.samples);
             json!({
                 "name": row.name,
                 "median_ns": median,
@@ -205,12 +251,29 @@ impl Report {
                 "samples_ns": row.samples,
             })
         });
+        let farms = self.farms.iter().map(|farm| {
+            let [one_flow, many_flows] = self.above_floor(farm);
+            json!({
+                "servers": farm.scale.servers,
+                "services": farm.scale.services,
+                "backends": farm.scale.backends(),
+                "one_flow": {"samples_ns": farm.one_flow_ns, "above_floor_ns": one_flow},
+                "many_flows": {
+                    "flows": FLOWS,
+                    "services": farm.services_asked,
+                    "samples_ns": farm.many_flows_ns,
+                    "above_floor_ns": many_flows,
+                },
+                "table_ms": farm.table_ms,
+            })
+        });
         let document = json!({
             "machine": describe(),
             "rounds": self.rounds,
             "repeat": self.repeat,
             "rows": rows.collect::<Vec<Value>>(),
             "table_ms": self.table_ms,
+            "farms": farms.collect::<Vec<Value>>(),
             "live_frames_per_second": {
                 "floor": self.live.floor,
                 "hash": self.live.ours,

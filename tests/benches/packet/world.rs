@@ -15,6 +15,7 @@ use dns_lb::{
     steer::{Assignment, Knowledge, Known, Location, Writer, assign, plan},
 };
 use dns_lb_common::HashKey;
+use dns_lb_tests::Scale;
 use etherparse::{EtherType, PacketBuilder, VlanId};
 
 /// `BPF_PROG_TEST_RUN` pretends that frames come in by the loopback interface.
@@ -99,13 +100,28 @@ impl World {
                 }));
                 backends = size.backends;
             }
-            push_service(&mut text, service, &vips, settings, backends);
+            push_service(&mut text, service, &vips, settings, 0..backends);
         }
         for place in 0..size.more_services {
             let vips = [many_vip(place).into()];
-            push_service(&mut text, &format!("more{place}"), &vips, "", 50);
+            push_service(&mut text, &format!("more{place}"), &vips, "", 0..50);
         }
-        let config = Config::parse(&text).expect("a configuration");
+        Self::of(name, &text, ingress)
+    }
+
+    /// Loads the program for a farm: a VIP a service, the first one where [`MANY`] is.
+    pub(crate) fn farm(name: &str, scale: Scale) -> Self {
+        let mut text = "interfaces = [\"lo\"]\n".to_owned();
+        for service in 0..scale.services {
+            let vips = [many_vip(service as u8).into()];
+            let servers = scale.servers_of(service);
+            push_service(&mut text, &format!("s{service}"), &vips, "", servers);
+        }
+        Self::of(name, &text, LOOPBACK)
+    }
+
+    fn of(name: &str, text: &str, ingress: u32) -> Self {
+        let config = Config::parse(text).expect("a configuration");
         let pins = PathBuf::from("/sys/fs/bpf").join(name);
         let (datapath, maps) = Datapath::load(&pins, Demand::of(&config)).expect("loaded");
         let assignment = assign(&config, &Known::default());
@@ -116,26 +132,27 @@ impl World {
             writer: Writer::new(maps).expect("a writer"),
             ingress,
         };
-        world.apply(|_| Health::Up);
+        world.apply(|_, _| {});
         world
     }
 
-    /// Makes the tables say what follows when the first service's backends are of this health.
-    pub(crate) fn apply(&mut self, health: impl Fn(usize) -> Health) {
+    /// Makes the tables say what follows when all backends are up, and this much is otherwise with
+    /// those of the first service.
+    pub(crate) fn apply(&mut self, change: impl Fn(usize, &mut Knowledge)) {
         let plan = plan(&self.config, &self.assignment, |service, backend| {
-            Knowledge {
-                health: if service == 0 {
-                    health(backend)
-                } else {
-                    Health::Up
-                },
+            let mut knowledge = Knowledge {
+                health: Health::Up,
                 location: Some(Location {
                     mac: MacAddress([2, 0, 0, 1, (backend >> 8) as u8, backend as u8]),
                     ifindex: self.ingress,
                     source_mac: MacAddress(HERE),
                 }),
                 ..Knowledge::new(self.config.services[service].backends[backend].weight)
+            };
+            if service == 0 {
+                change(backend, &mut knowledge);
             }
+            knowledge
         });
         self.writer.apply(&plan, &KEY).expect("applied");
     }
@@ -157,14 +174,20 @@ impl World {
 }
 
 /// Adds a service to a configuration.
-fn push_service(text: &mut String, name: &str, vips: &[IpAddr], settings: &str, backends: u16) {
+fn push_service(
+    text: &mut String,
+    name: &str,
+    vips: &[IpAddr],
+    settings: &str,
+    backends: impl Iterator<Item = u16>,
+) {
     let vips: Vec<String> = vips.iter().map(|vip| format!("\"{vip}\"")).collect();
     let vips = vips.join(", ");
     let _ = write!(
         text,
         "[[service]]\nname = \"{name}\"\nvips = [{vips}]\n{settings}\n"
     );
-    for number in 0..backends {
+    for number in backends {
         let address = Ipv4Addr::from_bits(0x0a00_0001 + u32::from(number));
         let _ = write!(
             text,

@@ -56,7 +56,8 @@ impl Daemon {
                 "keepalived",
                 "/run/keepalived/keepalived.conf",
                 text,
-                &["--dont-fork", "--log-console", "--use-file"],
+                // Without a syslog it would write to the machine's console.
+                &["--dont-fork", "--log-console", "--no-syslog", "--use-file"],
             ),
             Self::Bird(text) => ("bird", "/run/bird/bird.conf", text, &["-f", "-c"]),
         };

@@ -1,8 +1,10 @@
 //! The load generator: so many queries a second, answered or not.
 //!
 //! Open loop: queries leave on time whatever comes back, so a server that stalls costs as many
-//! queries as clients would have sent meanwhile. One thread sends, one receives.
+//! queries as clients would have sent meanwhile. One thread sends, one receives. [`ClosedLoad`] is the
+//! other kind, which finds out how much there is to be had.
 
+mod closed;
 mod ledger;
 mod report;
 
@@ -27,6 +29,7 @@ use nix::{
     },
 };
 
+pub use self::closed::ClosedLoad;
 use self::ledger::Ledger;
 pub use self::report::{LossWindow, Query, Report, Tally};
 use crate::{dns, node::Node};

@@ -148,6 +148,24 @@ impl Report {
         }
     }
 
+    /// The part of the queries that were answered, from 0 to 1, of each step of this length from a moment
+    /// on; 1 where none was sent. The last step may be a shorter one.
+    #[must_use]
+    pub fn timeline(&self, from: Instant, step: Duration) -> Vec<f64> {
+        let mut timeline = Vec::new();
+        let mut start = from;
+        let last = self.queries.last().map(|query| query.sent);
+        while last.is_some_and(|last| last >= start) {
+            let part = self.between(start..start + step);
+            timeline.push(match part.sent() {
+                0 => 1.0,
+                sent => part.answered() as f64 / sent as f64,
+            });
+            start += step;
+        }
+        timeline
+    }
+
     /// Answers by identity.
     #[must_use]
     pub fn by_identity(&self) -> BTreeMap<String, usize> {
@@ -245,6 +263,18 @@ mod tests {
         assert_eq!(report.lost(), 4);
         assert_eq!(report.lost_outside(at(102)..at(700)), 2);
         assert_eq!(report.between(at(351)..at(701)).lost(), 1);
+    }
+
+    #[test]
+    fn a_timeline_has_a_part_for_each_step() {
+        let (start, mut report) = report(&[Some(1), Some(1), None, Some(1), None, None, Some(1)]);
+        let at = |ms| start + Duration::from_millis(ms);
+        let step = Duration::from_millis(2);
+        assert_eq!(report.timeline(start, step), [1.0, 0.5, 0.0, 1.0]);
+        assert_eq!(report.timeline(at(2), step), [0.5, 0.0, 1.0]);
+        assert!(report.timeline(at(7), step).is_empty());
+        report.queries.drain(2..4);
+        assert_eq!(report.timeline(start, step), [1.0, 1.0, 0.0, 1.0]);
     }
 
     #[test]

@@ -54,7 +54,6 @@ pub(crate) struct Outcome {
     /// What it printed, on standard output and standard error.
     pub(crate) printed: String,
     /// What it wrote to [`OUTPUT`], by its place there.
-    #[expect(dead_code, reason = "the tests leave none; comparisons will")]
     pub(crate) files: BTreeMap<PathBuf, Vec<u8>>,
 }
 

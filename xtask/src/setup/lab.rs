@@ -13,7 +13,7 @@ pub(super) struct Tool {
     daemon: Option<&'static str>,
 }
 
-pub(super) const TOOLS: [Tool; 26] = [
+pub(super) const TOOLS: [Tool; 28] = [
     daemon("nsd", "nsd", "nsd"),
     daemon("knotd", "knot", "knot"),
     daemon("unbound", "unbound", "unbound"),
@@ -22,6 +22,9 @@ pub(super) const TOOLS: [Tool; 26] = [
     // They move and announce VIPs where there is more than one balancer.
     daemon("keepalived", "keepalived", "keepalived"),
     daemon("bird", "bird2", "bird"),
+    // What dns-lb is compared with, beside keepalived.
+    daemon("dnsdist", "dnsdist", "dnsdist"),
+    daemon("ipvsadm", "ipvsadm", "ipvsadm"),
     tool("dig", "bind9-dnsutils"),
     tool("bpftool", "bpftool"),
     tool("ethtool", "ethtool"),

@@ -1,0 +1,62 @@
+//! dnsdist on the balancer: a proxy, which answers clients itself.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context as _, Result};
+use dns_lb_tests::{Lab, Process, comparison::Arrangement, lab::VIP, node::Stdout, process};
+
+/// Its file on the balancer.
+const CONFIG: &str = "/run/dnsdist/dnsdist.conf";
+
+/// Its shortest period is a second, and one failure is enough by default. What is left is how long an
+/// answer may take, in milliseconds (1,000), and that no other answer will do.
+const TUNED: &str = "checkName=\"id.lab.example.\", checkType=\"TXT\", mustResolve=true, \
+                     checkInterval=1, maxCheckFailures=1, rise=1, checkTimeout=100";
+
+/// dnsdist.
+pub(super) struct Dnsdist {
+    process: Process,
+}
+
+impl Dnsdist {
+    pub(super) fn start(arrangement: Arrangement, lab: &Lab) -> Result<Self> {
+        lab.balancer
+            .write(CONFIG, &configuration(arrangement, lab))?;
+        let mut command = process::program("dnsdist");
+        command.args(["--supervised", "--disable-syslog", "--config", CONFIG]);
+        let process = lab.balancer.spawn("dnsdist", command, Stdout::Log);
+        Ok(Self {
+            process: process.context("dnsdist is missing: run cargo xtask setup")?,
+        })
+    }
+
+    /// That it runs is all that there is to see: its console is off, and a server is up or down from the
+    /// first check on, before which nothing is answered.
+    pub(super) fn fail_if_ended(&mut self) -> Result<()> {
+        self.process.fail_if_ended()
+    }
+
+    pub(super) fn log(&self) -> String {
+        self.process.log()
+    }
+}
+
+fn configuration(arrangement: Arrangement, lab: &Lab) -> String {
+    // By default it serves private networks alone. And there is no way out of the lab, by which it
+    // could ask about its own version.
+    let mut text =
+        format!("setLocal(\"{VIP}:53\")\nsetACL({{\"0.0.0.0/0\"}})\nsetSecurityPollSuffix(\"\")\n");
+    let settings = match arrangement {
+        Arrangement::DnsdistTuned => TUNED,
+        _ => "",
+    };
+    for backend in &lab.backends {
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "newServer({{address=\"{}:53\", {settings}}})",
+            backend.address
+        );
+    }
+    text
+}

@@ -1,0 +1,58 @@
+//! The textbook's mail relay.
+
+use dns_lb_tests::comparison::MAILS_NEEDED_PER_HOUR;
+
+use super::{
+    NOT_MEASURED,
+    table::{Table, cell},
+};
+use crate::compare::{
+    figures::{longest_lookup, mails_an_hour},
+    record::Records,
+    statistics::Spread,
+};
+
+pub(super) fn section(records: &Records) -> String {
+    let mut text = "## The textbook scenario\n\n\
+        A mail relay does what a mail server does, an MX and an A look-up a mail by glibc's resolver, one mail after\n\
+        the other. One of two servers dies: *killed*, its port refuses; *blackholed*, its host is silent. It is the first one of\n\
+        several `nameserver` lines; behind a balancer, one of two. Later it comes back. The textbook's relay has to send\n\
+        1,000 mails an hour.\n\n"
+        .to_owned();
+    let mut table = Table::new(&[
+        "",
+        "where",
+        "server",
+        "mails an hour before",
+        "dead",
+        "back",
+        "1,000 while dead",
+        "put off while dead",
+        "longest look-up, s",
+    ]);
+    for (place, records) in records.places() {
+        for row in records.mail.iter().flat_map(|part| &part.rows) {
+            let dead = mails_an_hour(row, |run| &run.during);
+            table.row(&[
+                row.arrangement.to_string(),
+                place.to_owned(),
+                row.death.clone(),
+                cell(mails_an_hour(row, |run| &run.before)),
+                cell(dead),
+                cell(dead.map(|dead| {
+                    if dead.median.value >= MAILS_NEEDED_PER_HOUR {
+                        "met"
+                    } else {
+                        "**missed**"
+                    }
+                })),
+                cell(Spread::of(
+                    row.runs.iter().map(|run| run.during.deferred as f64),
+                )),
+                cell(longest_lookup(row, |run| &run.during)),
+            ]);
+        }
+    }
+    text += &table.or(NOT_MEASURED);
+    text
+}

@@ -1,0 +1,207 @@
+//! The page and its plots, from invented records and from those that are kept.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use dns_lb_tests::comparison::{Arrangement, Skipped};
+
+use super::{
+    Part, RESULTS, draw,
+    figures::{Figure, compare},
+    measure::plan,
+    page, plots_in,
+    record::Records,
+    write,
+};
+
+/// Records with figures that nobody has measured.
+const INVENTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/invented-records");
+/// The page that is kept, and the folder of its records.
+const DOCS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs");
+
+fn invented() -> Records {
+    Records::load(Path::new(INVENTED)).expect("records")
+}
+
+fn page_of(records: &Records) -> String {
+    let mut files = draw(records).expect("it can be drawn");
+    files.remove(Path::new("results.md")).expect("a page")
+}
+
+#[test]
+fn what_is_kept_is_what_its_records_draw() {
+    let docs = Path::new(DOCS);
+    let records = Records::load(&docs.join(RESULTS)).expect("records");
+    let drawn = draw(&records).expect("it can be drawn");
+    let remedy = "is not what the records draw: run `cargo xtask compare --draw`";
+    for (path, text) in &drawn {
+        let kept = fs::read_to_string(docs.join(path)).unwrap_or_default();
+        assert!(kept == *text, "docs/{} {remedy}", path.display());
+    }
+    for plot in plots_in(docs).expect("a folder") {
+        assert!(
+            drawn.contains_key(&plot),
+            "docs/{} {remedy}",
+            plot.display()
+        );
+    }
+}
+
+#[test]
+fn the_records_that_are_kept_are_no_quick_ones() {
+    let records = Records::load(&Path::new(DOCS).join(RESULTS)).expect("records");
+    assert!(
+        !page_of(&records).contains("Quick"),
+        "a quick run has overwritten what is kept"
+    );
+}
+
+#[test]
+fn the_same_records_draw_the_same() {
+    let records = invented();
+    let first = draw(&records).expect("it can be drawn");
+    assert_eq!(first, draw(&records).expect("it can be drawn"));
+    let names: Vec<String> = first.keys().map(|it| it.display().to_string()).collect();
+    assert_eq!(
+        names,
+        [
+            "results/cost.svg",
+            "results/failover-emulated.svg",
+            "results/failover-host.svg",
+            "results/failover-seconds.svg",
+            "results/mail-emulated.svg",
+            "results/mail-host.svg",
+            "results.md",
+        ]
+    );
+}
+
+#[test]
+fn records_with_less_draw_what_they_have() {
+    let nothing = page_of(&Records::default());
+    for section in ["mail", "failover", "cost"] {
+        assert!(nothing.contains(&format!("\n- {section}, host: no record\n")));
+        assert!(nothing.contains(&format!("\n- {section}, emulated: no record\n")));
+    }
+    assert!(!nothing.contains("!["), "no plot: {nothing}");
+    assert!(!nothing.contains("|---"), "no table: {nothing}");
+
+    let mut one_place = invented();
+    one_place.emulated = super::record::Place::default();
+    one_place.scale = None;
+    let page = page_of(&one_place);
+    assert!(page.contains("results/mail-host.svg"));
+    assert!(!page.contains("results/mail-emulated.svg"));
+
+    let mut hollow = invented();
+    for place in [&mut hollow.here, &mut hollow.emulated] {
+        for row in place.mail.iter_mut().flat_map(|part| &mut part.rows) {
+            row.runs.clear();
+        }
+        for row in place.failover.iter_mut().flat_map(|part| &mut part.rows) {
+            row.runs.clear();
+        }
+        for row in place.cost.iter_mut().flat_map(|part| &mut part.rows) {
+            row.path_ns.clear();
+            row.lab_ns.clear();
+            row.queries_per_second.clear();
+        }
+    }
+    assert_eq!(compare(&hollow), []);
+    assert!(page_of(&hollow).contains("| nameserver lines | host | killed | — |"));
+
+    let mut empty = invented();
+    for place in [&mut empty.here, &mut empty.emulated] {
+        place.mail.iter_mut().for_each(|part| part.rows.clear());
+        place.failover.iter_mut().for_each(|part| part.rows.clear());
+        place.cost.iter_mut().for_each(|part| part.rows.clear());
+    }
+    assert!(page_of(&empty).contains("Not measured."));
+}
+
+#[test]
+fn what_was_skipped_is_on_the_page_with_its_reason() {
+    let mut records = invented();
+    let part = records.here.failover.as_mut().expect("a record");
+    part.skipped = ["one", "two"]
+        .map(|what| Skipped {
+            what: what.to_owned(),
+            why: "there is none".to_owned(),
+        })
+        .into();
+    let line = "failover, host: one; two: there is none";
+    assert!(page::skipped_lines(&records).contains(&line.to_owned()));
+    assert!(page_of(&records).contains(&format!("\n- {line}\n")));
+}
+
+#[test]
+fn a_comparison_that_is_lost_is_shown_as_lost() {
+    let mut records = invented();
+    let part = records.here.failover.as_mut().expect("a record");
+    for row in &mut part.rows {
+        for run in &mut row.runs {
+            run.lost = match row.arrangement {
+                Arrangement::DnsdistTuned => 10,
+                _ => 40,
+            };
+            run.still_losing = row.arrangement == Arrangement::DnsLb;
+            run.until_last_loss_ms = 1000.0;
+        }
+    }
+    let all = compare(&records);
+    let found = all.iter().find(|it| {
+        it.place == "host"
+            && it.figure == Figure::QueriesLost
+            && it.case == "hung, one port"
+            && it.theirs == Arrangement::DnsdistTuned.to_string()
+            && it.ours == Arrangement::DnsLb.to_string()
+    });
+    let times = found.expect("a comparison").times;
+    assert_eq!(times.to_string(), "< 0.250");
+    let page = page_of(&records);
+    assert!(
+        page.contains(
+            "| queries lost (hung, one port) | host | dnsdist, tuned, for dns-lb, defaults | **< 0.250** |"
+        ),
+        "{page}"
+    );
+    assert!(
+        page.contains("| dnsdist, tuned | host | one port | **0.250** | **0.250** | **0.250** |")
+    );
+}
+
+#[test]
+fn figures_of_two_places_are_never_compared() {
+    let mut records = invented();
+    let rows = &mut records.emulated.failover.as_mut().expect("a record").rows;
+    rows.retain(|row| row.arrangement == Arrangement::IpvsTextbook);
+    let all = compare(&records);
+    let theirs = Arrangement::IpvsTextbook.to_string();
+    let lost = |it: &&super::figures::Comparison| it.figure == Figure::QueriesLost;
+    assert!(!all.iter().filter(lost).any(|it| it.theirs == theirs));
+}
+
+#[test]
+fn plots_that_are_drawn_no_more_go() {
+    let folder = tempfile::tempdir().expect("a folder");
+    write(folder.path(), &draw(&invented()).expect("drawn")).expect("written");
+    assert_eq!(plots_in(folder.path()).expect("a folder").len(), 6);
+    write(folder.path(), &BTreeMap::new()).expect("written");
+    assert!(plots_in(folder.path()).expect("a folder").is_empty());
+    assert!(folder.path().join("results.md").exists());
+}
+
+#[test]
+fn what_is_measured_is_what_was_asked_for() {
+    let names = |parts: &[Part], emulated| -> Vec<String> {
+        let plan = plan(parts, true, emulated);
+        plan.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(
+        names(&[Part::Mail, Part::Scale, Part::Kernel], false),
+        ["mail, here", "scale, here"]
+    );
+    assert_eq!(
+        names(&[Part::Cost, Part::Kernel], true),
+        ["cost, here", "cost, emulated", "kernel, emulated"]
+    );
+}

@@ -72,7 +72,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     if args.json {
         let suites: Vec<_> = report.suites().collect();
-        let document = json!({ "kernel": kernel.release, "suites": suites });
+        let kernel = format!("Linux {}", kernel.release);
+        let document = json!({ "kernel": kernel, "suites": suites });
         println!("{document:#}");
     }
     Ok(if report.is_good() {

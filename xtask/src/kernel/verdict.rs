@@ -27,7 +27,7 @@ impl Verdict {
     /// It did not come to its end, or contradicts itself.
     pub(super) fn read(outcome: &Outcome, tests: usize) -> anyhow::Result<Self> {
         let status = outcome.exit_status;
-        let count = outcome.printed.lines().filter_map(parse_result).last();
+        let count = outcome.printed.lines().filter_map(parse_result).next_back();
         let Count {
             passed,
             failed,

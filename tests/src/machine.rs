@@ -30,6 +30,19 @@ pub(crate) fn pause() -> Duration {
     }
 }
 
+/// Whether the kernel is of an older series than this. One that does not say so is none.
+#[must_use]
+pub fn kernel_is_before(major: u32, minor: u32) -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release
+        .split(['.', '-'])
+        .map_while(|number| number.trim().parse::<u32>().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(this), Some(series)) => (this, series) < (major, minor),
+        _ => false,
+    }
+}
+
 /// What a report says of a figure that is to be reached.
 #[must_use]
 pub fn met(yes: bool) -> &'static str {

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use crate::{
     backend::Backend,
     lab::{VIP, VIP_V6},
+    machine,
     node::{Node, Stdout},
     process::Process,
 };
@@ -277,7 +278,7 @@ impl Agent {
             if let Some(process) = &mut self.process {
                 process.fail_if_ended()?;
             }
-            thread::sleep(Duration::from_millis(10));
+            thread::sleep(machine::pause());
         }
     }
 

@@ -1,6 +1,6 @@
 //! What figures were measured on, and how they are put together.
 
-use std::fs;
+use std::{env, fs, time::Duration};
 
 /// Processor and kernel, as they name themselves, a line each.
 #[must_use]
@@ -19,6 +19,28 @@ pub fn describe() -> Vec<String> {
         ),
         format!("Linux {}", kernel.trim()),
     ]
+}
+
+/// How long to wait before a program is asked again how things are. In an emulated machine waiting takes
+/// no time of ours, and starting a program does.
+pub(crate) fn pause() -> Duration {
+    match env::var_os("DNS_LB_EMULATED") {
+        Some(_) => Duration::from_millis(50),
+        None => Duration::from_millis(10),
+    }
+}
+
+/// Whether the kernel is of an older series than this. One that does not say so is none.
+#[must_use]
+pub fn kernel_is_before(major: u32, minor: u32) -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut numbers = release
+        .split(['.', '-'])
+        .map_while(|number| number.trim().parse::<u32>().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(this), Some(series)) => (this, series) < (major, minor),
+        _ => false,
+    }
 }
 
 /// What a report says of a figure that is to be reached.

@@ -25,6 +25,7 @@ pub use self::{
 use crate::{
     agent::Agent,
     lab::{VIP, VIP_V6},
+    machine,
     node::{Node, Stdout},
     process::{self, Process},
 };
@@ -268,7 +269,7 @@ pub fn wait_for(
         if asked > deadline {
             bail!("not within {limit:?}: {what}");
         }
-        thread::sleep(Duration::from_millis(10));
+        thread::sleep(machine::pause());
     }
 }
 

@@ -36,9 +36,9 @@ pub(crate) struct Args {
     /// How many machines run side by side; each takes a core and some 3 GB
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..))]
     machines: u8,
-    /// Only tests whose names have this in them
+    /// Only tests whose names have this in them, or another of these
     #[arg(long)]
-    filter: Option<String>,
+    filter: Vec<String>,
     /// Print a JSON document in the end, and all else to standard error
     #[arg(long)]
     json: bool,
@@ -56,7 +56,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut report = Report::default();
     let mut shares = VecDeque::new();
     for &suite in wanted {
-        let tests = built.tests(suite, args.filter.as_deref())?;
+        let tests = built.tests(suite, &args.filter)?;
         report.begin(suite, tests.left_out);
         shares.extend(Share::deal(suite, tests.to_run));
     }
@@ -72,7 +72,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     if args.json {
         let suites: Vec<_> = report.suites().collect();
-        let document = json!({ "kernel": kernel.release, "suites": suites });
+        let kernel = format!("Linux {}", kernel.release);
+        let document = json!({ "kernel": kernel, "suites": suites });
         println!("{document:#}");
     }
     Ok(if report.is_good() {

@@ -26,7 +26,7 @@ const TESTS: &str = "/tests";
 /// that one which stops a machine takes few others with it.
 const SHARE: usize = 20;
 
-/// Has the tests built for an emulated machine: their loads are gentler.
+/// Has the tests built for an emulated machine, with gentler loads, and tells them that they are in one.
 const EMULATED: &str = "DNS_LB_EMULATED";
 
 /// How long a share may take by our time, several times what it needs.
@@ -187,17 +187,17 @@ impl Built {
             .with_context(|| format!("cargo named no test binary {}", suite.name()))
     }
 
-    /// The tests of a suite whose names have this in them.
+    /// The tests of a suite whose names have one of these in them; without any, all.
     ///
     /// # Errors
     /// Of those that are to be left out there are none.
-    pub(super) fn tests(&self, suite: Suite, filter: Option<&str>) -> anyhow::Result<Tests> {
+    pub(super) fn tests(&self, suite: Suite, filters: &[String]) -> anyhow::Result<Tests> {
         let listed = run_quietly(Command::new(self.executable(suite)?).arg("--list"))?;
         let tests: Vec<&str> = listed
             .lines()
             .filter_map(|line| line.strip_suffix(": test"))
             .collect();
-        sort(suite, &tests, filter)
+        sort(suite, &tests, filters)
     }
 
     /// Runs a share of the tests in a machine.
@@ -239,14 +239,17 @@ impl Built {
             modules: &MODULES,
             command: &command,
             folder: &self.tree.join("tests"),
-            environment: &[("DNS_LB_BINARY".to_owned(), agent)],
+            environment: &[
+                ("DNS_LB_BINARY".to_owned(), agent),
+                (EMULATED.to_owned(), "1".to_owned()),
+            ],
             limit: LIMIT,
         };
         machine::run(kernel, &job, print)
     }
 }
 
-fn sort(suite: Suite, tests: &[&str], filter: Option<&str>) -> anyhow::Result<Tests> {
+fn sort(suite: Suite, tests: &[&str], filters: &[String]) -> anyhow::Result<Tests> {
     let mut sorted = Tests {
         to_run: Vec::new(),
         left_out: Vec::new(),
@@ -260,7 +263,7 @@ fn sort(suite: Suite, tests: &[&str], filter: Option<&str>) -> anyhow::Result<Te
         );
     }
     for &test in tests {
-        if !filter.is_none_or(|filter| test.contains(filter)) {
+        if !filters.is_empty() && !filters.iter().any(|filter| test.contains(filter)) {
             continue;
         }
         match rules.clone().find(|(_, begin, _)| test.starts_with(begin)) {
@@ -294,12 +297,12 @@ mod tests {
     fn what_is_left_out_is_named_and_must_be_there() {
         let commands = "docs::every_command_of_the_documentation_runs";
         let tests = ["death::all", "page::made::all", commands, "flood::all"];
-        let sorted = sort(Suite::EndToEnd, &tests, None).unwrap();
+        let sorted = sort(Suite::EndToEnd, &tests, &[]).unwrap();
         assert_eq!(sorted.to_run, tests[..1]);
         assert_eq!(sorted.left_out[0].test, tests[1]);
         assert_eq!(sorted.left_out.len(), 3);
-        let filtered = sort(Suite::EndToEnd, &tests, Some("made")).unwrap();
+        let filtered = sort(Suite::EndToEnd, &tests, &["made".to_owned()]).unwrap();
         assert!(filtered.to_run.is_empty() && filtered.left_out.len() == 1);
-        assert!(sort(Suite::EndToEnd, &tests[..3], None).is_err());
+        assert!(sort(Suite::EndToEnd, &tests[..3], &[]).is_err());
     }
 }

@@ -6,13 +6,16 @@ mod servers;
 
 use std::{collections::BTreeSet, fmt, process::Command};
 
-use dns_lb_tests::{Node, agent, process};
+use dns_lb_tests::{Node, agent, machine, process};
 use serde_json::Value;
 
 use crate::stage::binary;
 
 /// The machine's own, which no lab changes.
 const OF_THE_MACHINE: &str = "clock-unsynchronised";
+
+/// What the doctor goes by the kernel's word for, which says nothing of it before Linux 6.3.
+const UNTOLD: [&str; 2] = ["xdp-cannot-send", "xdp-generic"];
 
 /// What a check came to that did not pass.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,7 +92,7 @@ impl Practice {
             )
         });
         let checks = document["checks"].as_array().expect("checks");
-        let found: BTreeSet<Finding> = checks
+        let mut found: BTreeSet<Finding> = checks
             .iter()
             .filter(|check| check["severity"] != "ok" && check["id"] != OF_THE_MACHINE)
             .map(|check| {
@@ -106,6 +109,12 @@ impl Practice {
         let mut expected = self.usual.clone();
         expected.retain(|finding| !less.contains(&(&finding.id, &finding.subject)));
         expected.extend(findings(more));
+        if machine::kernel_is_before(6, 3) {
+            // Then it says that it has skipped them, and is right about those that it sees all the same.
+            let is_untold = |finding: &Finding| UNTOLD.contains(&finding.id.as_str());
+            found.retain(|finding| !is_untold(finding) || finding.severity != "skipped");
+            expected.retain(|finding| !is_untold(finding) || found.contains(finding));
+        }
         assert_eq!(found, expected, "{what}:\n{words}");
 
         let has_error = found.iter().any(|finding| finding.severity == "error");

@@ -131,11 +131,9 @@ fn fresh(ctx: XdpContext) -> u32 {
         return xdp_action::XDP_ABORTED;
     };
     *start = *headers;
-    // SAFETY: the entry is this CPU's own and bottom halves are off: nothing else writes it.
-    let count = unsafe {
-        *count = (*count).wrapping_add(1);
-        *count
-    };
+    // SAFETY: the entry is this CPU's own and bottom halves are off: nothing else has it.
+    let count = unsafe { &mut *count };
+    *count = count.wrapping_add(1);
     // The ports are those from the template's on. An odd step goes through all numbers below a power of two.
     let number = (count.wrapping_mul(0x0009_e375) & mask) as u16;
     if let Some(port) = frame.header_mut::<[u8; 2]>(PORT) {

@@ -1,6 +1,7 @@
 //! dns-lb beside what people run today, in one lab and one run: a part a call, whose record it prints.
 //! `cargo xtask compare` runs it, on this kernel and in an emulated machine.
 
+mod batches;
 mod cost;
 mod failover;
 mod mail;

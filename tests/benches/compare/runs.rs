@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::{options::Options, queue::work_off};
 
 /// How often a run is tried, if something of the lab fails or it loses packets by itself.
-const TRIES: usize = 3;
+pub(crate) const TRIES: usize = 3;
 
 /// How a run ended.
 pub(crate) enum Outcome<Run> {
@@ -72,6 +72,11 @@ fn attempt<Run>(
             Err(error) => eprintln!("{name}: again, since it failed: {error:#}"),
         }
     }
+    Ok(Err(give_up(name, lost_by_lab)))
+}
+
+/// Says of a run that nothing came of it, since the lab has lost packets each time, in the end so many.
+pub(crate) fn give_up(name: &impl Display, lost_by_lab: u64) -> Skipped {
     let skipped = Skipped {
         what: format!("{name}: a run"),
         why: format!(
@@ -80,7 +85,7 @@ fn attempt<Run>(
         ),
     };
     eprintln!("SKIPPED: {}: {}", skipped.what, skipped.why);
-    Ok(Err(skipped))
+    skipped
 }
 
 /// Writes the record where the options say.

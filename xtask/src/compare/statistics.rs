@@ -57,16 +57,23 @@ impl Spread {
 
     /// How many times the other this is, where the samples of both belong together one by one.
     ///
-    /// `None` if no two do.
+    /// A sample that is a difference may be below 0 on a machine that is not quiet. What it is divided by
+    /// is no ratio then, and leaving it out would favour the others: samples are not paired in that case.
+    ///
+    /// `None` if no two belong together, or as [`Spread::over`].
     pub(super) fn of_paired(these: &[f64], others: &[f64]) -> Option<Self> {
-        let pairs = these.iter().zip(others).filter(|&(_, &other)| other > 0.0);
+        let pairs = these.iter().zip(others);
+        if pairs.clone().any(|(_, other)| *other <= 0.0) {
+            let others = Self::of(others.iter().copied())?;
+            return Self::of(these.iter().copied())?.over(&others);
+        }
         Self::of(pairs.map(|(this, other)| this / other))
     }
 
     /// How many times the other this is, where nothing pairs the samples: the ratio of the medians, between
     /// the least and the most that any two samples would make.
     ///
-    /// `None` where there is no ratio: both are bounds, or both medians are 0.
+    /// `None` where there is no ratio: both are bounds, both medians are 0, or one is below it.
     pub(super) fn over(&self, other: &Self) -> Option<Self> {
         let ratio = |this: Sample, other: Sample| {
             let bound = match (this.bound, other.bound) {
@@ -76,7 +83,8 @@ impl Spread {
                 _ => return None,
             };
             let value = this.value / other.value;
-            (!value.is_nan()).then_some(Sample { value, bound })
+            let is_ratio = this.value >= 0.0 && other.value >= 0.0 && !value.is_nan();
+            is_ratio.then_some(Sample { value, bound })
         };
         let median = ratio(self.median, other.median)?;
         Some(Self {
@@ -197,6 +205,9 @@ mod tests {
         let ratio = Spread::of_paired(&[10.0, 30.0, 8.0], &[5.0, 10.0, 4.0]).expect("pairs");
         assert_eq!(ratio.to_string(), "2 [2–3]");
         assert_eq!(Spread::of_paired(&[1.0], &[]), None);
+        let noisy = Spread::of_paired(&[4.0, 6.0, 8.0], &[2.0, -1.0, 4.0]).expect("a ratio");
+        assert_eq!(noisy.to_string(), "3 [1–∞]");
+        assert_eq!(Spread::of_paired(&[4.0], &[-1.0]), None);
         assert!(ratio.is_clear_of(1.0));
         assert!(!ratio.is_clear_of(2.5));
     }

@@ -36,8 +36,8 @@ pub(super) struct Extent {
 }
 
 impl Extent {
-    pub(super) const fn of(quick: bool) -> Self {
-        match quick {
+    pub(super) const fn of(brief: bool) -> Self {
+        match brief {
             true => Self {
                 rounds: 3,
                 warm_up: Duration::from_millis(50),

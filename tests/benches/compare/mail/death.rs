@@ -35,17 +35,33 @@ const MORE_BEFORE: Duration = Duration::from_secs(1);
 /// A step of the timeline.
 const STEP: Duration = Duration::from_millis(500);
 
-/// Runs an arrangement with a relay in a lab of its own, so that relays are neither clients of one
-/// balancer nor wait for one server: those would share what a death does to the other.
-pub(super) fn run(
-    combination: &Combination,
-    binary: &Path,
-    phases: Phases,
-) -> Result<Outcome<MailRun>> {
-    let mut lab = Lab::start(&Topology::of(&SERVERS))?;
-    let mut peer = Peer::start(combination.arrangement, &lab, binary)?;
-    peer.wait_until_ready(&lab)?;
-    measure(combination, &mut lab, phases).with_context(|| peer.log())
+/// An arrangement that serves, in a lab with nothing else: relays of several are neither clients of one
+/// balancer nor wait for one server, and the death of one's server is nobody else's.
+pub(super) struct Stage {
+    // Before the lab, whose hosts it is on.
+    peer: Peer,
+    lab: Lab,
+    combination: Combination,
+}
+
+impl Stage {
+    /// Builds the lab, and waits until the arrangement serves.
+    pub(super) fn set(combination: Combination, binary: &Path) -> Result<Self> {
+        let lab = Lab::start(&Topology::of(&SERVERS))?;
+        let mut peer = Peer::start(combination.arrangement, &lab, binary)?;
+        peer.wait_until_ready(&lab)?;
+        Ok(Self {
+            peer,
+            lab,
+            combination,
+        })
+    }
+
+    /// Lets a relay work while the server dies and comes back.
+    pub(super) fn measure(mut self, phases: Phases) -> Result<Outcome<MailRun>> {
+        let measured = measure(&self.combination, &mut self.lab, phases);
+        measured.with_context(|| self.peer.log())
+    }
 }
 
 fn measure(combination: &Combination, lab: &mut Lab, phases: Phases) -> Result<Outcome<MailRun>> {

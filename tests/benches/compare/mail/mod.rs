@@ -15,7 +15,8 @@ use dns_lb_tests::{
     machine::met,
 };
 
-use crate::{options::Options, peers, runs};
+use self::death::Stage;
+use crate::{batches, options::Options, peers, runs};
 
 /// The deaths, and what the record calls them.
 const DEATHS: [(Death, &str); 2] = [(Death::Killed, "killed"), (Death::Dropped, "blackholed")];
@@ -64,7 +65,7 @@ impl Phases {
 
 /// Measures what the arguments ask for, and writes the record.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
-    // As many labs as there are rows without IPVS; together they take a third of a core.
+    // As many labs as there are rows without IPVS: most of a run is waiting.
     let options = Options::parse(arguments, 3, 14)?;
     let phases = if options.quick {
         Phases::QUICK
@@ -73,10 +74,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     };
     let binary = runs::binary()?;
     let (combinations, mut skipped) = plan(&options);
-    let (runs, mut failed) = runs::measure(
+    let (runs, mut failed) = batches::measure(
         &combinations,
         &options,
-        |combination| death::run(combination, &binary, phases),
+        |combination| Stage::set(*combination, &binary),
+        |stage| stage.measure(phases),
         in_words,
     )?;
     skipped.append(&mut failed);

@@ -11,9 +11,11 @@ use crate::compare::{figures::lab_above_nothing, record::Records, statistics::Sp
 pub(super) fn section(records: &Records) -> String {
     let mut text = "## What a packet costs\n\n\
         *A packet* is the time that one core takes for it from the driver to the driver, above that of the same packet made\n\
-        and dropped. *Lab CPU* is the processor time of all that takes part in a query, clients and servers too, above that of\n\
-        the same query without a balancer. What a forwarder does not do is not in it: nftables' rules know no health and\n\
-        no weights, dnsdist has no packet of its own to send on.\n"
+        and dropped. *The least there* is what a program costs that only sends every packet back from the same place: from\n\
+        the driver, or from where the kernel has made an `sk_buff` of it. *Lab CPU* is the processor time of all that takes\n\
+        part in a query, clients and servers too, above that of the same query without a balancer. What a forwarder does not\n\
+        do is not in it: nftables' rules know no health and no weights. dnsdist asks the servers itself, and sends no\n\
+        client's packet on.\n"
         .to_owned();
     let mut is_measured = false;
     for (place, records) in records.places() {
@@ -30,17 +32,24 @@ pub(super) fn section(records: &Records) -> String {
         let mut table = Table::new(&[
             place,
             &format!("{unit} a packet"),
+            "the least there",
             "× dns-lb, native XDP",
             "packets a second, one core",
             "queries a second, end to end",
             &format!("lab CPU a query, {unit} above no balancer"),
         ]);
         for row in &part.rows {
-            let times = native.and_then(|native| Spread::of_paired(&row.path_ns, &native.path_ns));
+            let times = match native {
+                Some(native) if native.forwarder != row.forwarder => {
+                    Spread::of_paired(&row.path_ns, &native.path_ns)
+                }
+                _ => None,
+            };
             let of = |samples: &[f64]| cell(Spread::of(samples.iter().copied()));
             table.row(&[
                 row.forwarder.to_string(),
                 of(&row.path_ns),
+                of(&row.path_floor_ns),
                 cell(times),
                 of(&row.path_packets_per_second),
                 of(&row.queries_per_second),

@@ -143,8 +143,8 @@ fn machines(records: &Records) -> String {
 
 fn rerun() -> String {
     "## Measure it again\n\n\
-     As root, on Debian 12; missing programs are installed. It takes an hour or so, and `--quick`, which keeps its page in\n\
-     `target/compare`, some ten minutes, without the emulated machine.\n\n\
+     As root, on Debian 12; missing programs are installed. Most of the time goes into the emulated machine and the test\n\
+     suites; `--quick` leaves them out, keeps its page in `target/compare`, and takes some ten minutes.\n\n\
      ```sh on=build\n\
      cargo xtask compare --quick\n\
      cargo xtask compare\n\

@@ -169,7 +169,7 @@ fn draw(
     let Some((least, most)) = ends else {
         return Ok(None);
     };
-    let has_zero = values.contains(&0.0);
+    let has_zero = values.iter().any(|value| *value <= 0.0);
     let axis = Axis::over(least, most, has_zero);
     let legend: Vec<Key<'_>> = series
         .iter()
@@ -243,7 +243,7 @@ struct Axis {
     first: f64,
     last: f64,
     ticks: Vec<(f64, String)>,
-    /// Where zero is, which has no logarithm.
+    /// Where zero is, which has no logarithm, and what noise has put below it.
     zero: f64,
 }
 
@@ -271,7 +271,7 @@ impl Axis {
         }
         if has_zero {
             first -= 0.6;
-            ticks.push((first + 0.25, "none".to_owned()));
+            ticks.push((first + 0.25, "0".to_owned()));
         }
         Self {
             first,
@@ -299,6 +299,6 @@ fn an_axis_has_room_for_all_and_round_numbers() {
     let short = Axis::over(1.0, 13.0, false);
     assert_eq!(names(&short), ["1", "2", "5", "10", "20"]);
     let long = Axis::over(0.025, 30.0, true);
-    assert_eq!(names(&long), ["0.1", "1", "10", "none"]);
+    assert_eq!(names(&long), ["0.1", "1", "10", "0"]);
     assert!(long.first < long.zero && long.zero < 0.025_f64.log10());
 }

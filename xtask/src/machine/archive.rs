@@ -1,13 +1,13 @@
 //! A cpio archive in the "newc" format, which the kernel unpacks into its first root file system.
 //!
-//! The format: Linux, `Documentation/driver-api/early-userspace/buffer-format.rst`. Everything in it
-//! belongs to root, whoever writes it.
+//! The format: Linux, `Documentation/driver-api/early-userspace/buffer-format.rst`. What is in it belongs
+//! to root, whoever writes it, but for files of packages.
 
 use std::{
     collections::BTreeMap,
     fs,
     io::{self, Write},
-    os::unix::{ffi::OsStrExt as _, fs::PermissionsExt as _},
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
 };
 
@@ -22,6 +22,10 @@ const DIRECTORY: u32 = 0o040_000;
 const FILE: u32 = 0o100_000;
 const LINK: u32 = 0o120_000;
 
+/// User and group, by number.
+type Owner = [u32; 2];
+const ROOT: Owner = [0, 0];
+
 /// What is to be in an archive: by path, so that a directory comes before what is in it.
 #[derive(Default)]
 pub(super) struct Archive {
@@ -34,6 +38,8 @@ enum Entry {
     Program(Vec<u8>),
     /// A file of this machine's, with its permissions; read when the archive is written.
     Copy(PathBuf),
+    /// The same, with its owner.
+    CopyOwned(PathBuf),
     /// A symbolic link, and what it says.
     Link(PathBuf),
 }
@@ -58,6 +64,11 @@ impl Archive {
         self.insert(path, Entry::Copy(from));
     }
 
+    /// The same, and whose it is here, its copy is there.
+    pub(super) fn copy_owned(&mut self, path: &Path, from: PathBuf) {
+        self.insert(path, Entry::CopyOwned(from));
+    }
+
     /// Adds a symbolic link, and the directories that it is in.
     pub(super) fn link(&mut self, path: &Path, target: PathBuf) {
         self.insert(path, Entry::Link(target));
@@ -77,34 +88,38 @@ impl Archive {
                 continue;
             }
             let name = name.as_os_str().as_bytes();
+            let mut write = |mode, owner, contents: &[u8]| {
+                write_entry(&mut output, number, mode, owner, name, contents)
+            };
             match entry {
-                Entry::Directory => write_entry(&mut output, number, DIRECTORY | 0o755, name, &[]),
-                Entry::Program(contents) => {
-                    write_entry(&mut output, number, FILE | 0o755, name, contents)
-                }
+                Entry::Directory => write(DIRECTORY | 0o755, ROOT, &[]),
+                Entry::Program(contents) => write(FILE | 0o755, ROOT, contents),
                 Entry::Copy(from) => {
-                    let (mode, contents) = read(from)?;
-                    write_entry(&mut output, number, FILE | mode, name, &contents)
+                    let (mode, _, contents) = read(from)?;
+                    write(FILE | mode, ROOT, &contents)
                 }
-                Entry::Link(target) => {
-                    let target = target.as_os_str().as_bytes();
-                    write_entry(&mut output, number, LINK | 0o777, name, target)
+                Entry::CopyOwned(from) => {
+                    let (mode, owner, contents) = read(from)?;
+                    write(FILE | mode, owner, &contents)
                 }
+                Entry::Link(target) => write(LINK | 0o777, ROOT, target.as_os_str().as_bytes()),
             }?;
         }
-        write_entry(&mut output, 0, 0, TRAILER, &[])?;
+        write_entry(&mut output, 0, 0, ROOT, TRAILER, &[])?;
         output.flush()
     }
 }
 
-/// A file's permissions and contents; the error says which file.
-fn read(path: &Path) -> io::Result<(u32, Vec<u8>)> {
-    let read = || Ok((fs::metadata(path)?.permissions().mode(), fs::read(path)?));
-    read()
-        .map_err(|error: io::Error| {
-            io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-        })
-        .map(|(mode, contents)| (mode & 0o7777, contents))
+/// A file's permissions, owner and contents; the error says which file.
+fn read(path: &Path) -> io::Result<(u32, Owner, Vec<u8>)> {
+    let read = || {
+        let metadata = fs::metadata(path)?;
+        let owner = [metadata.uid(), metadata.gid()];
+        Ok((metadata.mode() & 0o7777, owner, fs::read(path)?))
+    };
+    read().map_err(|error: io::Error| {
+        io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+    })
 }
 
 /// `number` is the inode's: no two are links of one file.
@@ -112,6 +127,7 @@ fn write_entry(
     output: &mut impl Write,
     number: u32,
     mode: u32,
+    [user, group]: Owner,
     name: &[u8],
     contents: &[u8],
 ) -> io::Result<()> {
@@ -120,7 +136,9 @@ fn write_entry(
     let name_size = u32::try_from(name.len() + 1).map_err(io::Error::other)?;
     // After the links: time of change, size, the device's two numbers, those of the device that a
     // device file is, size of the name with the zero that ends it, check sum (unused).
-    let fields = [number, mode, 0, 0, links, 0, size, 0, 0, 0, 0, name_size, 0];
+    let fields = [
+        number, mode, user, group, links, 0, size, 0, 0, 0, 0, name_size, 0,
+    ];
     let mut header = String::from("070701");
     for field in fields {
         header.push_str(&format!("{field:08X}"));

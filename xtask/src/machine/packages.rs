@@ -61,6 +61,12 @@ pub(super) fn add(archive: &mut Archive, names: &[&str]) -> anyhow::Result<()> {
         if !LEFT_OUT.iter().any(|folder| path.starts_with(folder)) {
             folders.add(archive, path)?;
         }
+        // Packages' scripts make keys beside their configuration. Those for TLS are the host's own.
+        let is_configuration =
+            path.parent() == Some(Path::new("/etc")) && path != Path::new("/etc/ssl");
+        if is_configuration && path.is_dir() {
+            folders.add_all(archive, path)?;
+        }
     }
     for path in MADE_BY_SCRIPTS {
         folders.add(archive, Path::new(path))?;
@@ -98,7 +104,23 @@ impl Folders {
         } else if metadata.is_symlink() {
             archive.link(&place, fs::read_link(path)?);
         } else if metadata.is_file() {
-            archive.copy(&place, path.to_owned());
+            archive.copy_owned(&place, path.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Adds a folder with all that is in it.
+    fn add_all(&mut self, archive: &mut Archive, folder: &Path) -> anyhow::Result<()> {
+        self.add(archive, folder)?;
+        let entries =
+            fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                self.add_all(archive, &entry.path())?;
+            } else {
+                self.add(archive, &entry.path())?;
+            }
         }
         Ok(())
     }

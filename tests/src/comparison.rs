@@ -22,7 +22,8 @@ pub enum Arrangement {
     IpvsTextbook,
     /// The same file, and `net.ipv4.vs.expire_nodest_conn=1`.
     IpvsExpire,
-    /// keepalived and IPVS at its best: `DNS_CHECK` five times a second, one-packet scheduling.
+    /// keepalived and IPVS at its best: `DNS_CHECK` as often as dns-lb probes when it is tuned, each of which
+    /// may take a server out, and one-packet scheduling.
     IpvsTuned,
     /// dnsdist with its defaults.
     Dnsdist,

@@ -45,10 +45,10 @@ pub(super) fn run(combination: &Combination, binary: &Path) -> Result<Outcome<Fa
     let mut lab = Lab::start(&Topology::of(&SERVERS))?;
     let mut peer = Peer::start(combination.arrangement, &lab, binary)?;
     peer.wait_until_ready(&lab)?;
-    measure(combination, &mut lab).with_context(|| peer.log())
+    measure(combination, &peer, &mut lab).with_context(|| peer.log())
 }
 
-fn measure(combination: &Combination, lab: &mut Lab) -> Result<Outcome<FailoverRun>> {
+fn measure(combination: &Combination, peer: &Peer, lab: &mut Lab) -> Result<Outcome<FailoverRun>> {
     let death = combination.death;
     let before = [0, 1].map(|dead| lab.own_losses_but_of(dead));
     let loaded = Instant::now();
@@ -62,6 +62,7 @@ fn measure(combination: &Combination, lab: &mut Lab) -> Result<Outcome<FailoverR
     let begun = doom.strike(&mut lab.backends[victim])?;
     let done = Instant::now();
     watch(&load, done);
+    peer.ensure_is_out(lab, victim)?;
     let report = load.stop()?;
     let own_losses = lab.own_losses_but_of(victim)? - lost_by_lab;
     if own_losses > 0 {

@@ -59,12 +59,17 @@ impl Stage {
 
     /// Lets a relay work while the server dies and comes back.
     pub(super) fn measure(mut self, phases: Phases) -> Result<Outcome<MailRun>> {
-        let measured = measure(&self.combination, &mut self.lab, phases);
+        let measured = measure(&self.combination, &self.peer, &mut self.lab, phases);
         measured.with_context(|| self.peer.log())
     }
 }
 
-fn measure(combination: &Combination, lab: &mut Lab, phases: Phases) -> Result<Outcome<MailRun>> {
+fn measure(
+    combination: &Combination,
+    peer: &Peer,
+    lab: &mut Lab,
+    phases: Phases,
+) -> Result<Outcome<MailRun>> {
     let mut program = Command::new(env::current_exe()?);
     program.arg("mail-relay");
     let resolver = resolver(combination.arrangement, lab);
@@ -80,6 +85,7 @@ fn measure(combination: &Combination, lab: &mut Lab, phases: Phases) -> Result<O
     thread::sleep(phases.before + MORE_BEFORE.mul_f64(random_range(0.0..1.0)));
     let died = doom.strike(&mut lab.backends[VICTIM])?;
     sleep_until(died + phases.during);
+    peer.ensure_is_out(lab, VICTIM)?;
     let returning = Instant::now();
     doom.undo(&mut lab.backends[VICTIM])?;
     sleep_until(returning + phases.after);

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
-use dns_lb_tests::{Lab, Process, comparison::Arrangement, lab::VIP, node::Stdout, process};
+use dns_lb_tests::{
+    Backend, Lab, Process, comparison::Arrangement, lab::VIP, node::Stdout, process,
+};
 
 /// Its file on the balancer.
 const CONFIG: &str = "/run/dnsdist/dnsdist.conf";
@@ -34,6 +36,12 @@ impl Dnsdist {
     /// first check on, before which nothing is answered.
     pub(super) fn fail_if_ended(&mut self) -> Result<()> {
         self.process.fail_if_ended()
+    }
+
+    /// Whether it has said that a server is down.
+    pub(super) fn has_taken_out(&self, server: &Backend) -> bool {
+        let said = format!("Marking downstream {}:53 as 'down'", server.address);
+        self.process.log().contains(&said)
     }
 
     pub(super) fn log(&self) -> String {

@@ -4,7 +4,7 @@ use std::{fs, net::Ipv4Addr};
 
 use anyhow::Result;
 use dns_lb_tests::{
-    Lab, Process,
+    Backend, Lab, Process,
     comparison::Arrangement,
     ha::{Daemon, wait_for},
 };
@@ -56,6 +56,12 @@ impl Ipvs {
         })
         .map(drop)
         .map_err(|error| error.context(self.keepalived.log()))
+    }
+
+    /// Whether the kernel would send a query to this server.
+    pub(super) fn uses(&self, lab: &Lab, server: &Backend) -> Result<bool> {
+        let table = lab.balancer.run(|| fs::read_to_string(TABLE))?;
+        Ok(is_served(&table, server.address))
     }
 
     pub(super) fn log(&self) -> String {

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use dns_lb_tests::{
     Agent, Backend, Lab, Software,
     agent::{self, PATIENCE},
@@ -152,6 +152,29 @@ impl Peer {
                 Err(_) => thread::sleep(Duration::from_millis(10)),
             }
         }
+        Ok(())
+    }
+
+    /// Makes sure that it has taken a dead server out, long after it should have. What is lost by checks that
+    /// do not run would be no figure of the arrangement's: IPVS's connections lose on without an end either way.
+    ///
+    /// # Errors
+    /// The server is in use.
+    pub(crate) fn ensure_is_out(&self, lab: &Lab, dead: usize) -> Result<()> {
+        let server = &lab.backends[dead];
+        let is_used = match &self.running {
+            Running::Nothing => false,
+            Running::Vrrp(vrrp) => vrrp.uses(server)?,
+            Running::Ipvs(ipvs) => ipvs.uses(lab, server)?,
+            Running::Dnsdist(dnsdist) => !dnsdist.has_taken_out(server),
+            Running::DnsLb(agent) => agent.status()?.health(&server.name) != Some("down"),
+        };
+        ensure!(
+            !is_used,
+            "{} is dead, and {} uses it all the same",
+            server.name,
+            self.arrangement
+        );
         Ok(())
     }
 

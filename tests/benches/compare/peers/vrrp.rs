@@ -64,6 +64,11 @@ impl Vrrp {
         .map_err(|error| error.context(self.log()))
     }
 
+    /// Whether a server has the VIP.
+    pub(super) fn uses(&self, server: &Backend) -> Result<bool> {
+        has_vip(server)
+    }
+
     pub(super) fn log(&self) -> String {
         let all = self.keepalived.iter().chain(&self.loops);
         all.map(Process::log).collect()

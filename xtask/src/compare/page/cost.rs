@@ -15,7 +15,8 @@ pub(super) fn section(records: &Records) -> String {
         the driver, or from where the kernel has made an `sk_buff` of it. *Lab CPU* is the processor time of all that takes\n\
         part in a query, clients and servers too, above that of the same query without a balancer. What a forwarder does not\n\
         do is not in it: nftables' rules know no health and no weights. dnsdist asks the servers itself, and sends no\n\
-        client's packet on.\n"
+        client's packet on; it has no cache, as by default. Before Linux 6.4 an `sk_buff` that is made here costs a page\n\
+        too, which a network card's driver would keep: what is above *the least there* is without it.\n"
         .to_owned();
     let mut is_measured = false;
     for (place, records) in records.places() {

@@ -15,9 +15,9 @@ use crate::compare::{
 pub(super) fn section(records: &Records) -> String {
     let mut text = "## The textbook scenario\n\n\
         A mail relay does what a mail server does, an MX and an A look-up a mail by glibc's resolver, one mail after\n\
-        the other. One of two servers dies: *killed*, its port refuses; *blackholed*, its host is silent. It is the first one of\n\
-        several `nameserver` lines; behind a balancer, one of two. Later it comes back. The textbook's relay has to send\n\
-        1,000 mails an hour.\n\n"
+        the other. One of two servers dies: *killed*, its port refuses; *blackholed*, its firewall drops every query. It is\n\
+        the first one of several `nameserver` lines, and has VRRP's address; behind a balancer, it is one of two. Later it\n\
+        comes back. The textbook's relay has to send 1,000 mails an hour.\n\n"
         .to_owned();
     let mut table = Table::new(&[
         "",

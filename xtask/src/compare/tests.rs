@@ -195,14 +195,24 @@ fn plots_that_are_drawn_no_more_go() {
 fn what_is_measured_is_what_was_asked_for() {
     let names = |parts: &[Part], emulated| -> Vec<String> {
         let plan = plan(parts, true, emulated);
-        plan.iter().map(ToString::to_string).collect()
+        plan.iter()
+            .map(|group| {
+                let names: Vec<_> = group.iter().map(ToString::to_string).collect();
+                names.join(" + ")
+            })
+            .collect()
     };
     assert_eq!(
         names(&[Part::Mail, Part::Scale, Part::Kernel], false),
         ["mail, here", "scale, here"]
     );
     assert_eq!(
-        names(&[Part::Cost, Part::Kernel], true),
-        ["cost, here", "cost, emulated", "kernel, emulated"]
+        names(&[Part::Mail, Part::Cost, Part::Kernel], true),
+        [
+            "mail, here",
+            "cost, here",
+            "mail, emulated + cost, emulated",
+            "kernel, emulated"
+        ]
     );
 }

@@ -58,7 +58,7 @@ pub(super) fn run(programs: &Programs, part: &str, quick: bool) -> anyhow::Resul
         environment: &environment,
         limit: LIMIT,
     };
-    let mut outcome = machine::run(&kernel, &job, |line| eprintln!("{line}"))?;
+    let mut outcome = machine::run(&kernel, &job, |line| eprintln!("{part}: {line}"))?;
     ensure!(
         outcome.exit_status == 0,
         "the benchmark failed in the emulated machine (exit status {})",

@@ -54,5 +54,8 @@ pub(super) fn section(records: &Records) -> String {
         }
     }
     text += &table.or(NOT_MEASURED);
+    text += "\nThis relay asks without a pause, so hardly a death passes without a look-up in vain, and by the resolver's defaults\n\
+             each such costs 5 s before it asks again. Behind a balancer that is once a death; by `nameserver` lines it is every\n\
+             look-up for as long as the server is dead.\n";
     text
 }

@@ -16,7 +16,7 @@ pub(super) fn section(records: &Records) -> String {
         Two servers, of which one dies under load: *killed*, its port refuses; *hung*, it is stopped and its port open;\n\
         *blackholed*, its firewall drops every query. Time is from the death to the last query that was sent and lost.\n\
         `DNS_CHECK` and dns-lb's tuned probes are alike: every 50 ms, answered within 50 ms, and one failure is enough.\n\
-        dnsdist asks once a second at the most; it sends less to a server that owes answers, whatever checks say.\n"
+        dnsdist checks once a second at the most.\n"
         .to_owned();
     let places = records.places();
     let parts = places

@@ -23,6 +23,6 @@ fn main() -> Result<()> {
         // A process of its own, since a resolver's state is a process's.
         Some("mail-relay") => relay::run_child(),
         Some("cost") => cost::run(&arguments[1..]),
-        _ => bail!("usage: compare mail|failover|cost [--quick] [--only NAME,…]"),
+        _ => bail!("usage: compare mail|failover|cost [OPTION]…"),
     }
 }

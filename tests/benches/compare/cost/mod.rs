@@ -12,7 +12,7 @@ mod path;
 
 use std::{env, path::PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use dns_lb_tests::{
     Lab, Software, Topology,
     comparison::{CostRow, Forwarder, Part, Skipped},
@@ -73,10 +73,21 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 
 /// What is to be measured; nothing is among it in any case, since the others' cost is what is above it.
 fn wanted(arguments: &[String]) -> Result<Vec<Forwarder>> {
-    let Some(place) = arguments.iter().position(|argument| argument == "--only") else {
-        return Ok(FORWARDERS.to_vec());
-    };
-    let names = arguments.get(place + 1).context("--only needs names")?;
+    let mut wanted = FORWARDERS.to_vec();
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            // Cargo adds the second.
+            "--quick" | "--bench" => {}
+            "--only" => wanted = named(arguments.next().context("--only needs names")?)?,
+            _ => bail!("{argument}: usage: compare cost [--quick] [--only NAME,…]"),
+        }
+    }
+    Ok(wanted)
+}
+
+/// Nothing, and the forwarders that are named as in the record.
+fn named(names: &str) -> Result<Vec<Forwarder>> {
     let mut wanted = vec![Forwarder::Nothing];
     for name in names.split(',') {
         let forwarder: Forwarder = serde_json::from_value(name.into())

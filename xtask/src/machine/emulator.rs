@@ -52,6 +52,9 @@ const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 mitigations=off nokaslr
 /// How much the job's files may be together. The file has no more octets than are written.
 const DISK_SIZE: u64 = 1 << 30;
 
+/// How long what was printed before the emulator was stopped may take to come.
+const END: Duration = Duration::from_secs(10);
+
 /// How many of the last lines an error has, of the kernel and of the job each.
 const LAST_LINES: usize = 20;
 
@@ -85,7 +88,14 @@ pub(super) fn run(
     let mut printed = String::new();
     let mut in_time = true;
     loop {
-        match printed_lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        let left = end.saturating_duration_since(Instant::now());
+        // Also a job that never stops printing is stopped.
+        if in_time && left.is_zero() {
+            in_time = false;
+            machine.0.kill().context("cannot stop the emulator")?;
+        }
+        let patience = if in_time { left } else { END };
+        match printed_lines.recv_timeout(patience) {
             Ok(line) => {
                 let line = line.context("cannot read what the job prints")?;
                 print(&line);
@@ -93,12 +103,9 @@ pub(super) fn run(
                 printed.push('\n');
             }
             Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) if in_time => {}
             // What has been printed of a line comes when there is no more.
-            Err(RecvTimeoutError::Timeout) if in_time => {
-                in_time = false;
-                machine.0.kill().context("cannot stop the emulator")?;
-            }
-            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Timeout) => break,
         }
     }
     ensure!(

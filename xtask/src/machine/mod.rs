@@ -89,10 +89,12 @@ pub(crate) fn run(
     }
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let image = folder.join("root.cpio");
-    root::write(&image, kernel, job)?;
-    let ended = emulator::run(&kernel.image, &image, &folder, job.limit, print)
+    let ended = root::write(&image, kernel, job)
+        .and_then(|()| emulator::run(&kernel.image, &image, &folder, job.limit, print))
         .with_context(|| format!("the machine for {}, kernel {}", job.name, kernel.release));
-    // Some hundred megabytes.
-    fs::remove_file(&image).with_context(|| format!("cannot remove {}", image.display()))?;
-    ended
+    // Some hundred megabytes, or as many as there was room for. Why there is no result counts for more.
+    let removed = fs::remove_file(&image);
+    let outcome = ended?;
+    removed.with_context(|| format!("cannot remove {}", image.display()))?;
+    Ok(outcome)
 }

@@ -4,7 +4,7 @@ use dns_lb_tests::comparison::MAILS_NEEDED_PER_HOUR;
 
 use super::{
     NOT_MEASURED,
-    table::{Table, cell},
+    table::{Table, cell, counts},
 };
 use crate::compare::{
     figures::{longest_lookup, mails_an_hour},
@@ -54,5 +54,12 @@ pub(super) fn section(records: &Records) -> String {
         }
     }
     text += &table.or(NOT_MEASURED);
+    let runs = counts(records.places().into_iter().map(|(place, records)| {
+        let rows = records.mail.iter().flat_map(|part| &part.rows);
+        (place, rows.map(|row| row.runs.len()).collect())
+    }));
+    if !runs.is_empty() {
+        text += &format!("\nRuns of each: {runs}.\n");
+    }
     text
 }

@@ -47,11 +47,13 @@ pub(super) struct Comparison {
     pub(super) case: String,
     pub(super) theirs: String,
     pub(super) ours: String,
+    /// Whether both are tuned or neither is.
+    pub(super) is_like: bool,
     /// How many times better dns-lb is: above 1 it wins, below 1 it loses.
     pub(super) times: Spread,
 }
 
-/// Every comparison that the records have.
+/// Every comparison that the records have: those of one figure and the same two together.
 pub(super) fn compare(records: &Records) -> Vec<Comparison> {
     let mut all = Vec::new();
     for (name, place) in records.places() {
@@ -59,6 +61,15 @@ pub(super) fn compare(records: &Records) -> Vec<Comparison> {
         all.extend(compare_failover(name, place));
         all.extend(compare_cost(name, place));
     }
+    let mut order: Vec<(Figure, &str, String, String)> = Vec::new();
+    all.sort_by_cached_key(|it: &Comparison| {
+        let names = (it.figure, it.place, it.theirs.clone(), it.ours.clone());
+        let found = order.iter().position(|other| *other == names);
+        found.unwrap_or_else(|| {
+            order.push(names);
+            order.len() - 1
+        })
+    });
     all
 }
 
@@ -167,6 +178,7 @@ fn compare_mail(place_name: &'static str, place: &Place) -> Vec<Comparison> {
                     case: theirs.death.clone(),
                     theirs: theirs.arrangement.to_string(),
                     ours: ours.arrangement.to_string(),
+                    is_like: counterpart(theirs.arrangement) == ours.arrangement,
                     times,
                 }));
             }
@@ -197,6 +209,7 @@ fn compare_failover(place_name: &'static str, place: &Place) -> Vec<Comparison> 
                     case: format!("{}, {}", theirs.death, ports(theirs.fixed_port)),
                     theirs: theirs.arrangement.to_string(),
                     ours: ours.arrangement.to_string(),
+                    is_like: counterpart(theirs.arrangement) == ours.arrangement,
                     times,
                 }));
             }
@@ -233,6 +246,7 @@ fn compare_cost(place_name: &'static str, place: &Place) -> Vec<Comparison> {
                     case: String::new(),
                     theirs: theirs.forwarder.to_string(),
                     ours: ours.forwarder.to_string(),
+                    is_like: true,
                     times,
                 }));
             }

@@ -3,8 +3,10 @@
 use std::{
     env::current_exe,
     fmt,
+    panic::resume_unwind,
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
+    thread::{self, ScopedJoinHandle},
     time::Duration,
 };
 
@@ -40,28 +42,49 @@ pub(super) struct Measurement {
     emulated: bool,
 }
 
-/// What is to be measured for these parts, what takes longest at the end.
-pub(super) fn plan(parts: &[Part], quick: bool, emulated: bool) -> Vec<Measurement> {
-    let mut all = Vec::new();
-    for emulated in [false, true].into_iter().take(1 + usize::from(emulated)) {
-        for &part in parts {
-            let is_there = match part {
-                Part::Mail | Part::Failover | Part::Cost => true,
-                // The agent's time and the packet's are of the machine at hand.
-                Part::Scale => !emulated,
-                Part::Kernel => emulated,
-            };
-            if is_there {
-                all.push(Measurement { part, emulated });
-            }
-        }
-    }
-    if quick && !emulated {
-        for &part in parts.iter().filter(|part| **part != Part::Scale) {
+/// What is to be measured for these parts, what takes longest at the end: those of a group at the same
+/// time. Time in an emulated machine is its own, so several of them do not disturb each other.
+pub(super) fn plan(parts: &[Part], quick: bool, emulated: bool) -> Vec<Vec<Measurement>> {
+    let has_emulated = |part: &&Part| matches!(part, Part::Mail | Part::Failover | Part::Cost);
+    let measurement = |part: &Part, emulated| Measurement {
+        part: *part,
+        emulated,
+    };
+    // The agent's time and the packet's are of the machine at hand.
+    let here = parts.iter().filter(|part| **part != Part::Kernel);
+    let mut groups: Vec<Vec<_>> = here.map(|part| vec![measurement(part, false)]).collect();
+    if emulated {
+        let there = parts.iter().filter(has_emulated);
+        groups.push(there.map(|part| measurement(part, true)).collect());
+        let kernel = parts.iter().filter(|part| **part == Part::Kernel);
+        groups.extend(kernel.map(|part| vec![measurement(part, true)]));
+    } else if quick {
+        for part in parts.iter().filter(|part| **part != Part::Scale) {
             eprintln!("NOT MEASURED: {part}, emulated: --quick, without --emulated");
         }
     }
-    all
+    groups.retain(|group| !group.is_empty());
+    groups
+}
+
+/// Measures all of a group at the same time, and returns what failed.
+pub(super) fn take(group: &[Measurement], folder: &Path, quick: bool) -> Vec<Measurement> {
+    let take = |measurement: &Measurement| {
+        println!("\n# compare: {measurement}");
+        let taken = measurement.take(folder, quick);
+        let failed = taken.inspect_err(|error| eprintln!("error: {measurement}: {error:#}"));
+        failed.is_err().then_some(*measurement)
+    };
+    thread::scope(|scope| {
+        let started: Vec<_> = group
+            .iter()
+            .map(|measurement| scope.spawn(move || take(measurement)))
+            .collect();
+        let ended = started.into_iter().map(ScopedJoinHandle::join);
+        ended
+            .filter_map(|failed| failed.unwrap_or_else(|panic| resume_unwind(panic)))
+            .collect()
+    })
 }
 
 impl fmt::Display for Part {
@@ -85,7 +108,7 @@ impl fmt::Display for Measurement {
 
 impl Measurement {
     /// Measures, and keeps the record in the folder in place of the one before.
-    pub(super) fn take(self, folder: &Path, quick: bool) -> anyhow::Result<()> {
+    fn take(self, folder: &Path, quick: bool) -> anyhow::Result<()> {
         match self.part {
             Part::Mail => self.compare::<MailRow>(folder, quick, |row| !row.runs.is_empty()),
             Part::Failover => {

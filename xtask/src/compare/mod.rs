@@ -94,12 +94,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             named => named,
         };
         // One part that fails costs no other its record, of hours perhaps.
-        for measurement in measure::plan(parts, args.quick, !args.quick || args.emulated) {
-            println!("\n# compare: {measurement}");
-            if let Err(error) = measurement.take(&folder.join(RESULTS), args.quick) {
-                eprintln!("error: {measurement}: {error:#}");
-                failed.push(measurement.to_string());
-            }
+        for group in measure::plan(parts, args.quick, !args.quick || args.emulated) {
+            failed.extend(measure::take(&group, &folder.join(RESULTS), args.quick));
         }
     }
     let records = Records::load(&folder.join(RESULTS))?;
@@ -110,6 +106,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     println!("{}", folder.join("results.md").display());
     if !failed.is_empty() {
+        let failed: Vec<String> = failed.iter().map(ToString::to_string).collect();
         bail!(
             "not measured anew, so that the page has what was there before: {}",
             failed.join("; ")

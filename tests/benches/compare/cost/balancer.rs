@@ -256,7 +256,7 @@ fn start_ipvs(node: &Node, lab: &Lab, scheduler: &str) -> Result<()> {
     }
     ensure!(
         node.run(|| fs::exists(IPVS))?,
-        "this kernel has no IPVS (there is no /proc/net/ip_vs): the emulated machine of `cargo xtask compare` does"
+        "this kernel has no IPVS (there is no /proc/net/ip_vs): it is measured in the emulated machine"
     );
     own_vip(node)?;
     let ipvsadm = |arguments: String| {

@@ -66,7 +66,12 @@ pub(super) fn section(records: &Records) -> String {
     if !rounds.is_empty() {
         text += &format!("\nRounds: {rounds}.\n");
     }
-    if !is_measured {
+    if is_measured {
+        text += "\n\
+            End to end, every link of the lab is a veth pair. Native XDP on one makes an XDP frame of each `sk_buff` and an\n\
+            `sk_buff` of each frame, which no network card's driver does: these two columns show it dearer than it is. A packet\n\
+            from driver to driver is without that.\n";
+    } else {
         text += &format!("\n{NOT_MEASURED}\n");
     }
     text

@@ -1,6 +1,6 @@
 //! A server that dies under load.
 
-use dns_lb_tests::comparison::FailoverRow;
+use dns_lb_tests::comparison::{Arrangement, FailoverRow};
 
 use super::{
     NOT_MEASURED,
@@ -38,6 +38,16 @@ pub(super) fn section(records: &Records) -> String {
         (place, rows.map(|row| row.runs.len()).collect())
     }));
     text += &format!("Runs of each: {runs}.\n");
+    if rows
+        .iter()
+        .any(|row| row.arrangement == Arrangement::Dnsdist)
+    {
+        text += "\n\
+            dnsdist is a proxy: it sees every answer, and its default policy asks the server that owes the fewest. A server\n\
+            that has stopped answering so gets few queries before any check has found it out. By Direct Routing, answers do\n\
+            not come by the balancer: dns-lb and IPVS know of a death what their probes tell. What a proxy costs instead is in\n\
+            [the next section](#what-a-packet-costs).\n";
+    }
     text
 }
 

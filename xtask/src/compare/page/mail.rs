@@ -61,5 +61,8 @@ pub(super) fn section(records: &Records) -> String {
     if !runs.is_empty() {
         text += &format!("\nRuns of each: {runs}.\n");
     }
+    text += "\nThis relay asks without a pause, so hardly a death passes without a look-up in vain, and by the resolver's defaults\n\
+             each such costs 5 s before it asks again. Behind a balancer that is once a death; by `nameserver` lines it is every\n\
+             look-up for as long as the server is dead.\n";
     text
 }

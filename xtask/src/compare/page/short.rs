@@ -15,7 +15,7 @@ pub(in crate::compare) fn in_short(records: &Records) -> String {
     let mut text = "## In short\n\n\
         How many times better dns-lb is: above 1 it wins, below 1, in **bold**, it loses. An arrangement that is tuned is\n\
         beside dns-lb tuned, if that was measured, any other beside dns-lb with its defaults. [Where dns-lb\n\
-        loses](#where-dns-lb-loses) has each beside both.\n"
+        loses](#where-dns-lb-loses) has all that it loses by more than a hundredth.\n"
         .to_owned();
     text += "\nA mail relay's two look-ups a mail, while one of two servers is dead:\n\n";
     text += &mail(records, &all);
@@ -162,36 +162,51 @@ fn times(
     found.map_or_else(|| "—".to_owned(), |it| bold_if_lost(&it.times))
 }
 
+/// A smaller difference than this part is none.
+const EVEN: f64 = 0.01;
+
+fn is_lost(times: &Spread) -> bool {
+    times.median.value < 1.0 - EVEN
+}
+
 fn bold_if_lost(times: &Spread) -> String {
-    if times.median.value < 1.0 {
+    if is_lost(times) {
         format!("**{times}**")
     } else {
         times.to_string()
     }
 }
 
-/// Every comparison that dns-lb loses in the median. That a query costs less without a balancer goes
-/// without saying.
+/// Every comparison of like with like that dns-lb loses in the median. That a query costs less without a
+/// balancer goes without saying.
 fn losses(all: &[Comparison]) -> String {
     let nothing = Forwarder::Nothing.to_string();
     let lost = all
         .iter()
-        .filter(|it| it.times.median.value < 1.0 && it.theirs != nothing);
+        .filter(|it| it.is_like && is_lost(&it.times) && it.theirs != nothing);
     let mut table = Table::new(&["in", "where", "to", "times better"]);
-    for it in lost {
-        let case = match it.case.as_str() {
-            "" => String::new(),
-            case => format!(" ({case})"),
-        };
-        let clear = match it.times.is_clear_of(1.0) {
-            true => "",
-            false => ", within the spread",
-        };
+    for group in lost
+        .collect::<Vec<_>>()
+        .chunk_by(|a, b| names(a) == names(b))
+    {
+        let cases = group.iter().map(|it| {
+            let clear = match it.times.is_clear_of(1.0) {
+                true => "",
+                false => ", within the spread",
+            };
+            let times = format!("{}{clear}", bold_if_lost(&it.times));
+            match it.case.as_str() {
+                "" => times,
+                case => format!("{case}: {times}"),
+            }
+        });
+        let cases = cases.collect::<Vec<_>>().join("; ");
+        let (figure, place, theirs, ours) = names(group[0]);
         table.row(&[
-            format!("{}{case}", it.figure),
-            it.place.to_owned(),
-            format!("{}, for {}", it.theirs, it.ours),
-            format!("{}{clear}", bold_if_lost(&it.times)),
+            figure.to_string(),
+            place.to_owned(),
+            format!("{theirs}, for {ours}"),
+            cases,
         ]);
     }
     let nothing = if all.is_empty() {
@@ -200,4 +215,9 @@ fn losses(all: &[Comparison]) -> String {
         "Nowhere in what was measured."
     };
     table.or(nothing)
+}
+
+/// What is compared with what, whatever the circumstances.
+fn names(it: &Comparison) -> (Figure, &str, &str, &str) {
+    (it.figure, it.place, &it.theirs, &it.ours)
 }

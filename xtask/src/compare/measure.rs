@@ -22,6 +22,7 @@ use super::{
 use crate::{
     bench::build_floor,
     binary,
+    machine::UNLIKE_DEBIAN,
     process::{cargo, output_within},
     test::{KERNEL_TESTS, parse_result},
 };
@@ -137,6 +138,11 @@ impl Measurement {
         };
         let mut record: Taken<Row> =
             serde_json::from_slice(&record).context("the benchmark's record cannot be read")?;
+        if self.emulated {
+            let words =
+                format!("started with {UNLIKE_DEBIAN}, without the processor's erms and fsrm");
+            record.machine.push(words);
+        }
         record.machine.extend(versions());
         ensure!(
             record.rows.iter().any(is_measured),

@@ -20,7 +20,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 
-pub(crate) use self::kernel::Kernel;
+pub(crate) use self::{emulator::UNLIKE_DEBIAN, kernel::Kernel};
 use crate::{process::target_dir, setup};
 
 /// Where a program in the machine puts the files that are to come back, `/output/record.json` say.

@@ -120,6 +120,21 @@ fn records_with_less_draw_what_they_have() {
 }
 
 #[test]
+fn every_row_of_a_table_has_a_cell_for_each_column() {
+    let page = page_of(&invented());
+    let tables = page
+        .split("\n\n")
+        .filter(|block| block.starts_with("| "))
+        .collect::<Vec<_>>();
+    assert!(tables.len() > 8, "{page}");
+    for table in tables {
+        let mut columns = table.lines().map(|line| line.matches('|').count());
+        let header = columns.next();
+        assert!(columns.all(|count| Some(count) == header), "{table}");
+    }
+}
+
+#[test]
 fn the_page_says_of_how_many_runs_its_figures_are() {
     let page = page_of(&invented());
     for counts in [

@@ -39,6 +39,7 @@ pub(super) fn section(records: &Records) -> String {
                 row.death.clone(),
                 cell(mails_an_hour(row, |run| &run.before)),
                 cell(dead),
+                cell(mails_an_hour(row, |run| &run.after)),
                 cell(dead.map(|dead| {
                     if dead.median.value >= MAILS_NEEDED_PER_HOUR {
                         "met"

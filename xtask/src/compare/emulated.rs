@@ -1,6 +1,10 @@
 //! The same benchmark in an emulated machine, on the kernel that has what this one lacks.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use anyhow::{Context as _, ensure};
 
@@ -31,8 +35,7 @@ const KEEP_RECORD: &str = r#"file=$1; shift; exec "$@" > "$file""#;
 
 /// Has the benchmark measure a part there, and returns its record.
 pub(super) fn run(programs: &Programs, part: &str, quick: bool) -> anyhow::Result<Vec<u8>> {
-    machine::ensure()?;
-    let kernel = Kernel::get(SERIES)?;
+    let kernel = prepare()?;
     let there = |name: &str| Path::new(HOME).join(name);
     let record = Path::new("record.json");
     let benchmark = there("compare");
@@ -68,6 +71,15 @@ pub(super) fn run(programs: &Programs, part: &str, quick: bool) -> anyhow::Resul
         .files
         .remove(record)
         .context("the benchmark has left no record in the emulated machine")
+}
+
+/// What every machine needs. Parts are measured at the same time, and what one of them installs or unpacks,
+/// another does not do beside it.
+fn prepare() -> anyhow::Result<Kernel> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    machine::ensure()?;
+    Kernel::get(SERIES)
 }
 
 /// The benchmark's arguments.

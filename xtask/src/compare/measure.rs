@@ -5,11 +5,12 @@ use std::{
     fmt,
     panic::resume_unwind,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
     thread::{self, ScopedJoinHandle},
+    time::Duration,
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use dns_lb_tests::comparison::{CostRow, FailoverRow, MailRow, Part as Taken};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -21,9 +22,18 @@ use super::{
 use crate::{
     bench::build_floor,
     binary,
-    process::cargo,
+    machine::UNLIKE_DEBIAN,
+    process::{cargo, output_within},
     test::{KERNEL_TESTS, parse_result},
 };
+
+/// How long the benchmark may take for a part here, several times what it needs.
+const LIMIT: Duration = Duration::from_secs(4 * 60 * 60);
+/// The same with `--quick`.
+const QUICK_LIMIT: Duration = Duration::from_secs(15 * 60);
+
+/// Debian packages whose programs are measured. IPVS is the kernel's.
+const MEASURED: [&str; 4] = ["dnsdist", "keepalived", "nftables", "nsd"];
 
 /// A record that is to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,8 +136,14 @@ impl Measurement {
             false => programs.run_here(&part, quick)?,
             true => emulated::run(&programs, &part, quick)?,
         };
-        let record: Taken<Row> =
+        let mut record: Taken<Row> =
             serde_json::from_slice(&record).context("the benchmark's record cannot be read")?;
+        if self.emulated {
+            let words =
+                format!("started with {UNLIKE_DEBIAN}, without the processor's erms and fsrm");
+            record.machine.push(words);
+        }
+        record.machine.extend(versions());
         ensure!(
             record.rows.iter().any(is_measured),
             "the benchmark has measured nothing"
@@ -156,21 +172,35 @@ impl Programs {
     }
 
     fn run_here(&self, part: &str, quick: bool) -> anyhow::Result<Vec<u8>> {
-        let output = Command::new(&self.compare)
+        let mut benchmark = Command::new(&self.compare);
+        benchmark
             .arg(part)
             .args(quick.then_some("--quick"))
-            .envs(self.variables.iter().map(|(name, path)| (name, path)))
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .output()
-            .context("cannot run the benchmark")?;
-        ensure!(
-            output.status.success(),
-            "the benchmark failed ({})",
-            output.status
-        );
-        Ok(output.stdout)
+            .envs(self.variables.iter().map(|(name, path)| (name, path)));
+        let limit = if quick { QUICK_LIMIT } else { LIMIT };
+        let (status, record) =
+            output_within(&mut benchmark, limit).context("running the benchmark")?;
+        ensure!(status.success(), "the benchmark failed ({status})");
+        Ok(record)
     }
+}
+
+/// The packages of what is measured, and their versions, which are the same in the emulated machine; none
+/// where nobody knows.
+fn versions() -> Option<String> {
+    let mut query = Command::new("dpkg-query");
+    query
+        .args(["-W", "-f", "${db:Status-Status} ${Package} ${Version}\n"])
+        .args(MEASURED)
+        .stderr(Stdio::null());
+    // It fails if one of them is not there, and names the others.
+    let listed = query.output().ok()?.stdout;
+    let listed = String::from_utf8_lossy(&listed);
+    let installed = listed
+        .lines()
+        .filter_map(|it| it.strip_prefix("installed "));
+    let versions = installed.collect::<Vec<_>>().join(", ");
+    (!versions.is_empty()).then_some(versions)
 }
 
 /// Builds the benchmark `compare`, and says where it is.
@@ -198,16 +228,15 @@ fn build_benchmark() -> anyhow::Result<PathBuf> {
 
 /// Runs the test suites on another kernel, and the same ones here.
 fn kernels(quick: bool) -> anyhow::Result<Kernels> {
-    let output = Command::new(current_exe().context("this program is not to be found")?)
+    let mut chore = Command::new(current_exe().context("this program is not to be found")?);
+    chore
         .args(["kernel", "--json", emulated::SERIES])
-        .args(quick.then_some("packet"))
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot run cargo xtask kernel")?;
+        .args(quick.then_some("packet"));
+    let (status, document) =
+        output_within(&mut chore, LIMIT).context("running cargo xtask kernel")?;
     // That tests fail there is a result, and no reason to keep none.
-    let emulated: Kernel = serde_json::from_slice(&output.stdout)
-        .with_context(|| format!("no results of cargo xtask kernel ({})", output.status))?;
+    let emulated: Kernel = serde_json::from_slice(&document)
+        .with_context(|| format!("no results of cargo xtask kernel ({status})"))?;
     let count: usize = emulated.suites.iter().map(|it| it.passed + it.failed).sum();
     ensure!(count > 0, "no test ran on {}", emulated.kernel);
     let suites = emulated.suites.iter().map(|suite| run_suite(&suite.name));
@@ -233,6 +262,17 @@ fn run_suite(name: &str) -> anyhow::Result<Suite> {
         .output()
         .context("cannot run cargo test")?;
     let text = String::from_utf8_lossy(&output.stdout);
+    let suite = read_suite(name, &text, &output.status);
+    ensure!(
+        suite.passed + suite.failed > 0,
+        "no test of {name} ran ({})",
+        output.status
+    );
+    Ok(suite)
+}
+
+/// Reads what a test binary printed, which ended so.
+fn read_suite(name: &str, text: &str, status: &ExitStatus) -> Suite {
     let mut suite = Suite {
         name: name.to_owned(),
         passed: 0,
@@ -253,8 +293,34 @@ fn run_suite(name: &str) -> anyhow::Result<Suite> {
             suite.failed += count.failed;
         }
     }
-    if suite.passed + suite.failed == 0 {
-        bail!("no test of {name} ran ({})", output.status);
+    // As elsewhere: what does not come to its end has failed, and says nothing for what passed before.
+    if !status.success() && suite.failed == 0 {
+        suite.failed = 1;
+        suite.failures = vec![format!("all of it ({status})")];
     }
-    Ok(suite)
+    suite
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_suite_that_does_not_come_to_its_end_has_failed() {
+        let good = "test a ... ok\n\ntest result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n";
+        let read = |text, status| {
+            let suite = read_suite("lab", text, &ExitStatus::from_raw(status));
+            (suite.passed, suite.failed, suite.failures)
+        };
+        assert_eq!(read(good, 0), (1, 0, Vec::new()));
+        for text in [good, "test a ... ok\n"] {
+            let (_, failed, failures) = read(text, 6);
+            assert_eq!(failed, 1);
+            assert!(failures[0].contains("signal: 6"), "{failures:?}");
+        }
+        let bad = "test a ... FAILED\ntest result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out\n";
+        assert_eq!(read(bad, 101 << 8), (1, 1, vec!["a".to_owned()]));
+    }
 }

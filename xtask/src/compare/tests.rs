@@ -116,6 +116,33 @@ fn records_with_less_draw_what_they_have() {
         place.cost.iter_mut().for_each(|part| part.rows.clear());
     }
     assert!(page_of(&empty).contains("Not measured."));
+    assert!(!page_of(&empty).contains("Runs of each"));
+}
+
+#[test]
+fn every_row_of_a_table_has_a_cell_for_each_column() {
+    let page = page_of(&invented());
+    let tables = page
+        .split("\n\n")
+        .filter(|block| block.starts_with("| "))
+        .collect::<Vec<_>>();
+    assert!(tables.len() > 8, "{page}");
+    for table in tables {
+        let mut columns = table.lines().map(|line| line.matches('|').count());
+        let header = columns.next();
+        assert!(columns.all(|count| Some(count) == header), "{table}");
+    }
+}
+
+#[test]
+fn the_page_says_of_how_many_runs_its_figures_are() {
+    let page = page_of(&invented());
+    for counts in [
+        "\nRuns of each: host 3, emulated 3.\n",
+        "\nRounds: host 4, emulated 4.\n",
+    ] {
+        assert!(page.contains(counts), "{counts} {page}");
+    }
 }
 
 #[test]
@@ -168,6 +195,27 @@ fn a_comparison_that_is_lost_is_shown_as_lost() {
     assert!(
         page.contains("| dnsdist, tuned | host | one port | **0.250** | **0.250** | **0.250** |")
     );
+}
+
+#[test]
+fn noise_below_zero_can_be_drawn() {
+    for figure in [-5.0, 0.0] {
+        let mut records = invented();
+        let rows = &mut records.here.cost.as_mut().expect("a record").rows;
+        for row in rows {
+            row.path_ns
+                .iter_mut()
+                .step_by(2)
+                .for_each(|ns| *ns = figure);
+        }
+        let files = draw(&records).expect("it can be drawn");
+        let plot = &files[Path::new("results/cost.svg")];
+        let values = plot.split('"').filter(|value| !value.starts_with('#'));
+        let numbers = values.flat_map(|it| it.split([',', ' ']));
+        let mut numbers = numbers.filter_map(|it| it.parse::<i64>().ok());
+        let far = numbers.find(|it| it.abs() > 10_000);
+        assert_eq!(far, None, "nothing is outside of the plot");
+    }
 }
 
 #[test]

@@ -133,7 +133,7 @@ fn run_one(kernel: &Kernel, built: &Built, share: &Share, total: usize) -> Verdi
         Ok(verdict) => verdict,
         Err(error) => {
             tell(&format!("error: {error:#}"));
-            Verdict::none(&name)
+            Verdict::none(share)
         }
     }
 }

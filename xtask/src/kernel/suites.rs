@@ -40,8 +40,11 @@ const MODULES: [&str; 8] = [
     "bonding", "dummy", "ifb", "macvlan", "overlay", "tun", "veth", "vxlan",
 ];
 
-/// A test binary of the lab's crate. The others ask no kernel: what Prometheus makes of our files, and
-/// Debian's package.
+/// Test binaries that are no [`Suite`]: what Prometheus makes of our files, and Debian's package.
+#[cfg(test)]
+const ASK_NO_KERNEL: [&str; 2] = ["monitoring", "package"];
+
+/// A test binary of the lab's crate that asks something of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(super) enum Suite {
     Packet,
@@ -291,6 +294,21 @@ mod tests {
         dealt.sort_by_key(|test| test.parse::<usize>().unwrap());
         assert_eq!(dealt, tests);
         assert!(Share::deal(Suite::Lab, Vec::new()).is_empty());
+    }
+
+    #[test]
+    fn every_test_binary_that_asks_a_kernel_is_a_suite() {
+        let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/tests");
+        let there = std::fs::read_dir(tests).unwrap();
+        let mut there: Vec<String> = there
+            .map(|entry| entry.unwrap().path())
+            .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+            .collect();
+        there.sort();
+        let suites = Suite::value_variants().iter().map(|suite| suite.name());
+        let mut known: Vec<&str> = suites.chain(ASK_NO_KERNEL).collect();
+        known.sort_unstable();
+        assert_eq!(there, known);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use anyhow::{Context as _, ensure};
 use serde::Serialize;
 
-use super::suites::{LeftOut, Suite};
+use super::suites::{LeftOut, Share, Suite};
 use crate::{
     machine::Outcome,
     test::{Count, parse_result},
@@ -16,7 +16,7 @@ const FAILURES: &str = "failures:";
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Verdict {
     passed: usize,
-    /// By name. Where there was no result, the share's stands for all its tests.
+    /// By name.
     failed: Vec<String>,
 }
 
@@ -60,11 +60,12 @@ impl Verdict {
         })
     }
 
-    /// Of a share that did not come to its end.
-    pub(super) fn none(share: &str) -> Self {
+    /// Of a share that did not come to its end: nobody knows how many of its tests would have passed.
+    pub(super) fn none(share: &Share) -> Self {
+        let tests = share.tests.iter();
         Self {
             passed: 0,
-            failed: vec![format!("{share} (no result)")],
+            failed: tests.map(|test| format!("{test} (no result)")).collect(),
         }
     }
 }
@@ -183,12 +184,16 @@ mod tests {
         report.begin(Suite::Lab, Vec::new());
         report.add(Suite::Lab, read(GOOD, 0, 1).unwrap());
         assert!(report.is_good());
-        report.add(Suite::Lab, Verdict::none("lab-2"));
+        let tests = ["b", "c"].map(str::to_owned).into();
+        report.add(
+            Suite::Lab,
+            Verdict::none(&Share::deal(Suite::Lab, tests)[0]),
+        );
         assert!(!report.is_good());
         let row = serde_json::to_value(report.suites().next().unwrap()).unwrap();
         assert_eq!(
             (&row["passed"], &row["failed"]),
-            (&1.into(), &1.into()),
+            (&1.into(), &2.into()),
             "{row}"
         );
     }

@@ -43,14 +43,19 @@ const HARDWARE: [&str; 20] = [
     "-append",
 ];
 
-/// A panic ends the machine; warnings are printed. The seed of random numbers is the emulator's. Debian has
-/// the kernel clear each page before it hands it out, which the emulator counts by the octet, as 4,096
-/// instructions where a processor has some dozens of nanoseconds to do: it would be most of a packet's cost.
-const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 mitigations=off nokaslr audit=0 \
-                            random.trust_cpu=on init_on_alloc=0";
+/// A panic ends the machine; warnings are printed. The seed of random numbers is the emulator's.
+const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 nokaslr audit=0 random.trust_cpu=on";
+
+/// What of the kernel is not as Debian has it, and changes what packets cost. Debian has it clear each page
+/// before it hands it out, which the emulator counts by the octet, as 4,096 instructions where a processor
+/// has some dozens of nanoseconds to do: it would be most of a packet's cost.
+pub(crate) const UNLIKE_DEBIAN: &str = "mitigations=off init_on_alloc=0";
 
 /// How much the job's files may be together. The file has no more octets than are written.
 const DISK_SIZE: u64 = 1 << 30;
+
+/// How long what was printed before the emulator was stopped may take to come.
+const END: Duration = Duration::from_secs(10);
 
 /// How many of the last lines an error has, of the kernel and of the job each.
 const LAST_LINES: usize = 20;
@@ -85,7 +90,14 @@ pub(super) fn run(
     let mut printed = String::new();
     let mut in_time = true;
     loop {
-        match printed_lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        let left = end.saturating_duration_since(Instant::now());
+        // Also a job that never stops printing is stopped.
+        if in_time && left.is_zero() {
+            in_time = false;
+            machine.0.kill().context("cannot stop the emulator")?;
+        }
+        let patience = if in_time { left } else { END };
+        match printed_lines.recv_timeout(patience) {
             Ok(line) => {
                 let line = line.context("cannot read what the job prints")?;
                 print(&line);
@@ -93,12 +105,9 @@ pub(super) fn run(
                 printed.push('\n');
             }
             Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) if in_time => {}
             // What has been printed of a line comes when there is no more.
-            Err(RecvTimeoutError::Timeout) if in_time => {
-                in_time = false;
-                machine.0.kill().context("cannot stop the emulator")?;
-            }
-            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Timeout) => break,
         }
     }
     ensure!(
@@ -125,7 +134,7 @@ fn start(kernel: &Path, image: &Path, console: &Path, disk: &Path) -> anyhow::Re
     let mut command = program("qemu-system-x86_64");
     command
         .args(HARDWARE)
-        .arg(COMMAND_LINE)
+        .arg(format!("{COMMAND_LINE} {UNLIKE_DEBIAN}"))
         .arg("-kernel")
         .arg(kernel)
         .arg("-initrd")

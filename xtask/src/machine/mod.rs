@@ -20,7 +20,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 
-pub(crate) use self::kernel::Kernel;
+pub(crate) use self::{emulator::UNLIKE_DEBIAN, kernel::Kernel};
 use crate::{process::target_dir, setup};
 
 /// Where a program in the machine puts the files that are to come back, `/output/record.json` say.
@@ -89,10 +89,12 @@ pub(crate) fn run(
     }
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let image = folder.join("root.cpio");
-    root::write(&image, kernel, job)?;
-    let ended = emulator::run(&kernel.image, &image, &folder, job.limit, print)
+    let ended = root::write(&image, kernel, job)
+        .and_then(|()| emulator::run(&kernel.image, &image, &folder, job.limit, print))
         .with_context(|| format!("the machine for {}, kernel {}", job.name, kernel.release));
-    // Some hundred megabytes.
-    fs::remove_file(&image).with_context(|| format!("cannot remove {}", image.display()))?;
-    ended
+    // Some hundred megabytes, or as many as there was room for. Why there is no result counts for more.
+    let removed = fs::remove_file(&image);
+    let outcome = ended?;
+    removed.with_context(|| format!("cannot remove {}", image.display()))?;
+    Ok(outcome)
 }

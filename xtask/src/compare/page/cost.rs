@@ -4,7 +4,7 @@ use dns_lb_tests::comparison::Forwarder;
 
 use super::{
     NOT_MEASURED,
-    table::{Table, cell},
+    table::{Table, cell, counts},
 };
 use crate::compare::{figures::lab_above_nothing, record::Records, statistics::Spread};
 
@@ -58,6 +58,14 @@ pub(super) fn section(records: &Records) -> String {
             ]);
         }
         text += &format!("\n{}", table.or(NOT_MEASURED));
+    }
+    let rounds = counts(records.places().into_iter().map(|(place, records)| {
+        let rows = records.cost.iter().flat_map(|part| &part.rows);
+        let rounds = rows.flat_map(|row| [row.path_ns.len(), row.queries_per_second.len()]);
+        (place, rounds.filter(|rounds| *rounds > 0).collect())
+    }));
+    if !rounds.is_empty() {
+        text += &format!("\nRounds: {rounds}.\n");
     }
     if is_measured {
         text += "\n\

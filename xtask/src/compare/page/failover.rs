@@ -4,7 +4,7 @@ use dns_lb_tests::comparison::{Arrangement, FailoverRow};
 
 use super::{
     NOT_MEASURED,
-    table::{Table, cell},
+    table::{Table, cell, counts},
 };
 use crate::compare::{
     figures::{deaths, lost, ports, seconds},
@@ -35,6 +35,11 @@ pub(super) fn section(records: &Records) -> String {
         );
     }
     text += &before(&rows);
+    let runs = counts(records.places().into_iter().map(|(place, records)| {
+        let rows = records.failover.iter().flat_map(|part| &part.rows);
+        (place, rows.map(|row| row.runs.len()).collect())
+    }));
+    text += &format!("Runs of each: {runs}.\n");
     if rows
         .iter()
         .any(|row| row.arrangement == Arrangement::Dnsdist)

@@ -8,7 +8,8 @@ pub(super) fn section(records: &Records) -> String {
     let Some(record) = &records.kernels else {
         return format!("{text}{NOT_MEASURED}\n");
     };
-    text += "The packet and lab tests, on the host's kernel and on Debian's in the emulated machine.\n\n";
+    text += "The packet and lab tests, on the host's kernel and on Debian's in the emulated machine. That one is slow:\n\
+             there tests that send a load send a tenth of it, and those named below are left out.\n\n";
     let mut header = vec!["suite"];
     let mut suites: Vec<&str> = Vec::new();
     for kernel in &record.kernels {

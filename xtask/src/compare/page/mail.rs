@@ -4,7 +4,7 @@ use dns_lb_tests::comparison::MAILS_NEEDED_PER_HOUR;
 
 use super::{
     NOT_MEASURED,
-    table::{Table, cell},
+    table::{Table, cell, counts},
 };
 use crate::compare::{
     figures::{longest_lookup, mails_an_hour},
@@ -39,6 +39,7 @@ pub(super) fn section(records: &Records) -> String {
                 row.death.clone(),
                 cell(mails_an_hour(row, |run| &run.before)),
                 cell(dead),
+                cell(mails_an_hour(row, |run| &run.after)),
                 cell(dead.map(|dead| {
                     if dead.median.value >= MAILS_NEEDED_PER_HOUR {
                         "met"
@@ -54,6 +55,13 @@ pub(super) fn section(records: &Records) -> String {
         }
     }
     text += &table.or(NOT_MEASURED);
+    let runs = counts(records.places().into_iter().map(|(place, records)| {
+        let rows = records.mail.iter().flat_map(|part| &part.rows);
+        (place, rows.map(|row| row.runs.len()).collect())
+    }));
+    if !runs.is_empty() {
+        text += &format!("\nRuns of each: {runs}.\n");
+    }
     text += "\nThis relay asks without a pause, so hardly a death passes without a look-up in vain, and by the resolver's defaults\n\
              each such costs 5 s before it asks again. Behind a balancer that is once a death; by `nameserver` lines it is every\n\
              look-up for as long as the server is dead.\n";

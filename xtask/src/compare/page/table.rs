@@ -38,6 +38,18 @@ impl Table {
     }
 }
 
+/// How many samples rows have, by place: `host 5, emulated 2–3`. Places without a row are left out.
+pub(super) fn counts<'a>(places: impl Iterator<Item = (&'a str, Vec<usize>)>) -> String {
+    let counts = places.filter_map(|(place, counts)| {
+        let (least, most) = (counts.iter().min()?, counts.iter().max()?);
+        Some(match least == most {
+            true => format!("{place} {least}"),
+            false => format!("{place} {least}–{most}"),
+        })
+    });
+    counts.collect::<Vec<_>>().join(", ")
+}
+
 /// A cell for what there may be none of.
 pub(super) fn cell(figure: Option<impl ToString>) -> String {
     figure.map_or_else(|| "—".to_owned(), |figure| figure.to_string())

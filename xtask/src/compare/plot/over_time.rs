@@ -126,7 +126,7 @@ pub(super) fn mail(place: &str, part: &Part<MailRow>) -> anyhow::Result<Option<P
             title: format!(
                 "Mails that leave a relay, {place}: a strip's full height is {per_hour} an hour"
             ),
-            axis_title: "seconds from the death of the server; the second line is its return",
+            axis_title: "seconds from the death of the server; the second line is its return; of each, the run in the middle",
             columns: columns.iter().map(|death| (*death).to_owned()).collect(),
             rows: rows.iter().map(ToString::to_string).collect(),
             axis,
@@ -193,7 +193,7 @@ pub(super) fn failover(place: &str, part: &Part<FailoverRow>) -> anyhow::Result<
     let svg = draw(
         &Look {
             title: format!("Queries answered and lost when a server is {death}, {place}"),
-            axis_title: "seconds from the death of the server, the first ten; a strip ends where its run does",
+            axis_title: "seconds from the death of the server, the first ten; of each, the run in the middle, as long as it went on",
             columns: columns
                 .iter()
                 .map(|fixed| format!("clients with {}", ports(*fixed)))

@@ -16,12 +16,13 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Part, emulated,
-    record::{self, Kernel, Kernels, Suite},
+    record::{self, Kernel, Suite},
     scale,
 };
 use crate::{
     bench::build_floor,
     binary,
+    kernel::suite_names,
     machine::UNLIKE_DEBIAN,
     process::{cargo, output_within},
     test::{KERNEL_TESTS, parse_result},
@@ -43,26 +44,37 @@ pub(super) struct Measurement {
     emulated: bool,
 }
 
+/// Where there is to be measured.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Places {
+    pub(super) here: bool,
+    pub(super) emulated: bool,
+}
+
 /// What is to be measured for these parts, what takes longest at the end: those of a group at the same
 /// time. Time in an emulated machine is its own, so several of them do not disturb each other.
-pub(super) fn plan(parts: &[Part], quick: bool, emulated: bool) -> Vec<Vec<Measurement>> {
-    let has_emulated = |part: &&Part| matches!(part, Part::Mail | Part::Failover | Part::Cost);
-    let measurement = |part: &Part, emulated| Measurement {
-        part: *part,
-        emulated,
+pub(super) fn plan(parts: &[Part], places: Places) -> Vec<Vec<Measurement>> {
+    let of = |emulated: bool, is_wanted: fn(Part) -> bool| -> Vec<Measurement> {
+        let parts = parts.iter().filter(move |part| is_wanted(**part));
+        parts.map(|&part| Measurement { part, emulated }).collect()
     };
-    // The agent's time and the packet's are of the machine at hand.
-    let here = parts.iter().filter(|part| **part != Part::Kernel);
-    let mut groups: Vec<Vec<_>> = here.map(|part| vec![measurement(part, false)]).collect();
-    if emulated {
-        let there = parts.iter().filter(has_emulated);
-        groups.push(there.map(|part| measurement(part, true)).collect());
-        let kernel = parts.iter().filter(|part| **part == Part::Kernel);
-        groups.extend(kernel.map(|part| vec![measurement(part, true)]));
-    } else if quick {
-        for part in parts.iter().filter(|part| **part != Part::Scale) {
-            eprintln!("NOT MEASURED: {part}, emulated: --quick, without --emulated");
+    let is_kernel = |part| part == Part::Kernel;
+    let mut groups = Vec::new();
+    if places.here {
+        let alone = of(false, |part| part != Part::Kernel);
+        groups.extend(alone.into_iter().map(|measurement| vec![measurement]));
+    }
+    if places.emulated {
+        // The agent's time and the packet's, in scale, are of the machine at hand.
+        groups.push(of(true, |part| !matches!(part, Part::Scale | Part::Kernel)));
+        groups.push(of(true, is_kernel));
+    } else {
+        for measurement in of(true, |part| part != Part::Scale) {
+            eprintln!("NOT MEASURED: {measurement}: it was not asked for");
         }
+    }
+    if places.here {
+        groups.push(of(false, is_kernel));
     }
     groups.retain(|group| !group.is_empty());
     groups
@@ -102,8 +114,7 @@ impl fmt::Display for Part {
 
 impl fmt::Display for Measurement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = if self.emulated { "emulated" } else { "here" };
-        write!(f, "{}, {place}", self.part)
+        write!(f, "{}, {}", self.part, self.place())
     }
 }
 
@@ -119,7 +130,13 @@ impl Measurement {
                 !(row.path_ns.is_empty() && row.queries_per_second.is_empty())
             }),
             Part::Scale => record::save(folder, "scale", &scale::measure(quick)?),
-            Part::Kernel => record::save(folder, "kernels", &kernels(quick)?),
+            Part::Kernel => {
+                let kernel = match self.emulated {
+                    true => emulated_kernel(quick)?,
+                    false => this_kernel(quick)?,
+                };
+                record::save(folder, &self.record(), &kernel)
+            }
         }
     }
 
@@ -148,8 +165,16 @@ impl Measurement {
             record.rows.iter().any(is_measured),
             "the benchmark has measured nothing"
         );
-        let place = if self.emulated { "emulated" } else { "here" };
-        record::save(folder, &format!("{place}-{part}"), &record)
+        record::save(folder, &self.record(), &record)
+    }
+
+    /// What its record is called.
+    fn record(self) -> String {
+        format!("{}-{}", self.place(), self.part)
+    }
+
+    fn place(self) -> &'static str {
+        if self.emulated { "emulated" } else { "here" }
     }
 }
 
@@ -226,30 +251,41 @@ fn build_benchmark() -> anyhow::Result<PathBuf> {
         .context("cargo named no benchmark compare")
 }
 
-/// Runs the test suites on another kernel, and the same ones here.
-fn kernels(quick: bool) -> anyhow::Result<Kernels> {
+/// Runs the test suites on another kernel.
+fn emulated_kernel(quick: bool) -> anyhow::Result<Kernel> {
     let mut chore = Command::new(current_exe().context("this program is not to be found")?);
     chore
         .args(["kernel", "--json", emulated::SERIES])
-        .args(quick.then_some("packet"));
+        .args(suites(quick));
     let (status, document) =
         output_within(&mut chore, LIMIT).context("running cargo xtask kernel")?;
     // That tests fail there is a result, and no reason to keep none.
-    let emulated: Kernel = serde_json::from_slice(&document)
+    let mut kernel: Kernel = serde_json::from_slice(&document)
         .with_context(|| format!("no results of cargo xtask kernel ({status})"))?;
-    let count: usize = emulated.suites.iter().map(|it| it.passed + it.failed).sum();
-    ensure!(count > 0, "no test ran on {}", emulated.kernel);
-    let suites = emulated.suites.iter().map(|suite| run_suite(&suite.name));
-    let here = Kernel {
-        kernel: dns_lb_tests::machine::describe()
-            .pop()
-            .unwrap_or_else(|| "this kernel".to_owned()),
-        suites: suites.collect::<anyhow::Result<_>>()?,
-    };
-    Ok(Kernels {
+    let count: usize = kernel.suites.iter().map(|it| it.passed + it.failed).sum();
+    ensure!(count > 0, "no test ran on {}", kernel.kernel);
+    kernel.quick = quick;
+    Ok(kernel)
+}
+
+/// Runs the same test suites here.
+fn this_kernel(quick: bool) -> anyhow::Result<Kernel> {
+    let name = dns_lb_tests::machine::describe().pop();
+    Ok(Kernel {
+        kernel: name.unwrap_or_else(|| "this kernel".to_owned()),
         quick,
-        kernels: vec![here, emulated],
+        suites: suites(quick)
+            .into_iter()
+            .map(run_suite)
+            .collect::<anyhow::Result<_>>()?,
     })
+}
+
+/// The test suites that ask the kernel, or the one that asks the most of it.
+fn suites(quick: bool) -> Vec<&'static str> {
+    let mut suites = suite_names();
+    suites.truncate(if quick { 1 } else { suites.len() });
+    suites
 }
 
 /// Runs a test suite here.

@@ -24,7 +24,7 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use clap::ValueEnum;
 
-use self::record::Records;
+use self::{measure::Places, record::Records};
 use crate::{
     process::target_dir,
     setup::{self, is_root},
@@ -39,10 +39,13 @@ pub(crate) struct Args {
     /// What is measured anew; all of it, if nothing is named
     #[arg(value_name = "PART")]
     parts: Vec<Part>,
-    /// As short as can be, without the emulated machine, and kept apart: to see that it works
+    /// As short as can be, and kept apart: to see that it works. On this machine alone, if nothing is said
     #[arg(long)]
     quick: bool,
-    /// With --quick: in the emulated machine, too
+    /// Only what is measured on this machine
+    #[arg(long, conflicts_with = "emulated")]
+    here: bool,
+    /// Only what is measured in the emulated machine
     #[arg(long)]
     emulated: bool,
     /// Measure nothing: draw the page from the records
@@ -93,8 +96,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             [] => Part::value_variants(),
             named => named,
         };
+        let places = Places {
+            here: args.here || !args.emulated,
+            emulated: args.emulated || !(args.here || args.quick),
+        };
         // One part that fails costs no other its record, of hours perhaps.
-        for group in measure::plan(parts, args.quick, !args.quick || args.emulated) {
+        for group in measure::plan(parts, places) {
             failed.extend(measure::take(&group, &folder.join(RESULTS), args.quick));
         }
     }

@@ -19,15 +19,15 @@ pub(super) struct Records {
     /// In an emulated machine, with another kernel.
     pub(super) emulated: Place,
     pub(super) scale: Option<Scale>,
-    pub(super) kernels: Option<Kernels>,
 }
 
-/// What the benchmark `compare` has measured in one place.
+/// What the benchmark `compare` and the tests have shown in one place.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Place {
     pub(super) mail: Option<Part<MailRow>>,
     pub(super) failover: Option<Part<FailoverRow>>,
     pub(super) cost: Option<Part<CostRow>>,
+    pub(super) kernel: Option<Kernel>,
 }
 
 /// What dns-lb costs with few and many servers and services.
@@ -76,19 +76,14 @@ pub(super) struct PacketRow {
     pub(super) many_flows_ns: Vec<f64>,
 }
 
-/// The test suites on several kernels.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Kernels {
-    /// Whether only the packet tests were run.
-    pub(super) quick: bool,
-    pub(super) kernels: Vec<Kernel>,
-}
-
 /// The test suites on a kernel.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Kernel {
     /// As it names itself.
     pub(super) kernel: String,
+    /// Whether only the packet tests were run.
+    #[serde(default)]
+    pub(super) quick: bool,
     pub(super) suites: Vec<Suite>,
 }
 
@@ -123,13 +118,13 @@ impl Records {
                 mail: load(folder, &format!("{place}-mail"))?,
                 failover: load(folder, &format!("{place}-failover"))?,
                 cost: load(folder, &format!("{place}-cost"))?,
+                kernel: load(folder, &format!("{place}-kernel"))?,
             })
         };
         Ok(Self {
             here: place("here")?,
             emulated: place("emulated")?,
             scale: load(folder, "scale")?,
-            kernels: load(folder, "kernels")?,
         })
     }
 

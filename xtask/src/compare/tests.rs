@@ -7,7 +7,7 @@ use dns_lb_tests::comparison::{Arrangement, Skipped};
 use super::{
     Part, RESULTS, draw,
     figures::{Figure, compare},
-    measure::plan,
+    measure::{Places, plan},
     page, plots_in,
     record::Records,
     write,
@@ -241,26 +241,22 @@ fn plots_that_are_drawn_no_more_go() {
 
 #[test]
 fn what_is_measured_is_what_was_asked_for() {
-    let names = |parts: &[Part], emulated| -> Vec<String> {
-        let plan = plan(parts, true, emulated);
-        plan.iter()
+    let names = |parts: &[Part], here, emulated| -> Vec<String> {
+        plan(parts, Places { here, emulated })
+            .iter()
             .map(|group| {
                 let names: Vec<_> = group.iter().map(ToString::to_string).collect();
                 names.join(" + ")
             })
             .collect()
     };
+    let parts = [Part::Mail, Part::Cost, Part::Scale, Part::Kernel];
+    let here = ["mail, here", "cost, here", "scale, here", "kernel, here"];
+    let there = ["mail, emulated + cost, emulated", "kernel, emulated"];
+    assert_eq!(names(&parts, true, false), here);
+    assert_eq!(names(&parts, false, true), there);
     assert_eq!(
-        names(&[Part::Mail, Part::Scale, Part::Kernel], false),
-        ["mail, here", "scale, here"]
-    );
-    assert_eq!(
-        names(&[Part::Mail, Part::Cost, Part::Kernel], true),
-        [
-            "mail, here",
-            "cost, here",
-            "mail, emulated + cost, emulated",
-            "kernel, emulated"
-        ]
+        names(&parts, true, true),
+        [&here[..3], &there, &here[3..]].concat()
     );
 }

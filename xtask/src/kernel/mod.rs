@@ -44,6 +44,12 @@ pub(crate) struct Args {
     json: bool,
 }
 
+/// The test binaries that ask the kernel, as cargo calls them; the one for packets is the first.
+pub(crate) fn suite_names() -> Vec<&'static str> {
+    let suites: &[Suite] = clap::ValueEnum::value_variants();
+    suites.iter().map(|suite| suite.name()).collect()
+}
+
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     setup::ensure()?;
     machine::ensure()?;

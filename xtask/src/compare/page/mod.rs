@@ -72,6 +72,7 @@ fn taken(records: &Records) -> Vec<Taken<'_>> {
             mail,
             failover,
             cost,
+            kernel: _,
         } = place;
         if let Some(part) = mail {
             all.push((
@@ -144,9 +145,10 @@ fn machines(records: &Records) -> String {
 fn rerun() -> String {
     "## Measure it again\n\n\
      As root, on Debian 12; missing programs are installed. Most of the time goes into the emulated machine and the test\n\
-     suites; `--quick` leaves them out, keeps its page in `target/compare`, and takes some ten minutes.\n\n\
+     suites. `--quick` leaves both out, is short, and keeps its page in `target/compare`.\n\n\
      ```sh on=build\n\
      cargo xtask compare --quick\n\
+     cargo xtask compare --quick --emulated\n\
      cargo xtask compare\n\
      cargo xtask compare cost scale    # some parts anew, the others as recorded\n\
      cargo xtask compare --draw        # this page and its plots, from the records\n\
@@ -193,8 +195,8 @@ pub(super) fn skipped_lines(records: &Records) -> Vec<String> {
         lacks(&format!("mail, {name}"), place.mail.is_some());
         lacks(&format!("failover, {name}"), place.failover.is_some());
         lacks(&format!("cost, {name}"), place.cost.is_some());
+        lacks(&format!("kernel, {name}"), place.kernel.is_some());
     }
     lacks("scale, host", records.scale.is_some());
-    lacks("kernel", records.kernels.is_some());
     lines
 }

@@ -119,6 +119,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             failed.join("; ")
         );
     }
+    let broken = records.failed_tests();
+    if !broken.is_empty() && !args.draw {
+        bail!("tests failed: {}", broken.join("; "));
+    }
     Ok(())
 }
 

@@ -129,6 +129,18 @@ impl Records {
     }
 
     /// The places, as the page names them.
+    /// The tests that have failed on either kernel, by its name.
+    pub(super) fn failed_tests(&self) -> Vec<String> {
+        let places = self.places();
+        let kernels = places.iter().filter_map(|(_, place)| place.kernel.as_ref());
+        kernels
+            .flat_map(|kernel| {
+                let failures = kernel.suites.iter().flat_map(|suite| &suite.failures);
+                failures.map(|test| format!("{test} on {}", kernel.kernel))
+            })
+            .collect()
+    }
+
     pub(super) fn places(&self) -> [(&'static str, &Place); 2] {
         [("host", &self.here), ("emulated", &self.emulated)]
     }

@@ -11,13 +11,12 @@ use dns_lb_tests::{
     comparison::Forwarder,
     dns,
     lab::VIP,
-    node::Stdout,
     process,
 };
-
 use nix::net::if_::if_nametoindex;
 
 use super::frames::{Frames, SOURCE};
+use crate::peers::dnsdist;
 
 /// Where the agent pins its program.
 const PROGRAM: &str = "/sys/fs/bpf/dns-lb/program";
@@ -186,7 +185,8 @@ impl Balancer {
             Forwarder::IpvsOnePacket => start_ipvs(node, lab, "-s rr --ops")?,
             Forwarder::Dnsdist => {
                 balancer.handling = Handling::Process;
-                balancer._process = Some(start_dnsdist(node, lab)?);
+                own_vip(node)?;
+                balancer._process = Some(dnsdist::start(node, &lab.backends, "")?);
             }
         }
         balancer.take_vip(lab)?;
@@ -279,24 +279,6 @@ fn start_ipvs(node: &Node, lab: &Lab, scheduler: &str) -> Result<()> {
         ))?;
     }
     Ok(())
-}
-
-fn start_dnsdist(node: &Node, lab: &Lab) -> Result<Process> {
-    const CONFIG: &str = "/run/dnsdist/dnsdist.conf";
-    own_vip(node)?;
-    // By default it serves private networks alone. And there is no way out of the lab, by which it could ask
-    // about its own version.
-    let mut text =
-        format!("setLocal(\"{VIP}:53\")\nsetACL({{\"0.0.0.0/0\"}})\nsetSecurityPollSuffix(\"\")\n");
-    for Backend { address, .. } in &lab.backends {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "newServer(\"{address}:53\")");
-    }
-    node.write(CONFIG, &text)?;
-    let mut command = process::program("dnsdist");
-    command.args(["--supervised", "--disable-syslog", "--config", CONFIG]);
-    node.spawn("dnsdist", command, Stdout::Log)
-        .context("run `cargo xtask setup`")
 }
 
 /// Makes the VIP an address of the host's own.

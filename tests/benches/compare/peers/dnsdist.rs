@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
 use dns_lb_tests::{
-    Backend, Lab, Process, comparison::Arrangement, lab::VIP, node::Stdout, process,
+    Backend, Lab, Node, Process, comparison::Arrangement, lab::VIP, node::Stdout, process,
 };
 
 /// Its file on the balancer.
@@ -22,13 +22,12 @@ pub(super) struct Dnsdist {
 
 impl Dnsdist {
     pub(super) fn start(arrangement: Arrangement, lab: &Lab) -> Result<Self> {
-        lab.balancer
-            .write(CONFIG, &configuration(arrangement, lab))?;
-        let mut command = process::program("dnsdist");
-        command.args(["--supervised", "--disable-syslog", "--config", CONFIG]);
-        let process = lab.balancer.spawn("dnsdist", command, Stdout::Log);
+        let settings = match arrangement {
+            Arrangement::DnsdistTuned => TUNED,
+            _ => "",
+        };
         Ok(Self {
-            process: process.context("dnsdist is missing: run cargo xtask setup")?,
+            process: start(&lab.balancer, &lab.backends, settings)?,
         })
     }
 
@@ -49,22 +48,23 @@ impl Dnsdist {
     }
 }
 
-fn configuration(arrangement: Arrangement, lab: &Lab) -> String {
+/// Starts dnsdist on a host that has the VIP, with these settings for each server.
+pub(crate) fn start(node: &Node, servers: &[Backend], settings: &str) -> Result<Process> {
     // By default it serves private networks alone. And there is no way out of the lab, by which it
     // could ask about its own version.
     let mut text =
         format!("setLocal(\"{VIP}:53\")\nsetACL({{\"0.0.0.0/0\"}})\nsetSecurityPollSuffix(\"\")\n");
-    let settings = match arrangement {
-        Arrangement::DnsdistTuned => TUNED,
-        _ => "",
-    };
-    for backend in &lab.backends {
+    for server in servers {
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,
             "newServer({{address=\"{}:53\", {settings}}})",
-            backend.address
+            server.address
         );
     }
-    text
+    node.write(CONFIG, &text)?;
+    let mut command = process::program("dnsdist");
+    command.args(["--supervised", "--disable-syslog", "--config", CONFIG]);
+    node.spawn("dnsdist", command, Stdout::Log)
+        .context("dnsdist is missing: run cargo xtask setup")
 }

@@ -1,7 +1,7 @@
 //! What clients have had between them and DNS servers all along, and dns-lb: each arrangement as it runs
 //! in a lab of two servers.
 
-mod dnsdist;
+pub(crate) mod dnsdist;
 mod ipvs;
 mod vrrp;
 

@@ -60,10 +60,12 @@ pub(super) fn section(records: &Records) -> String {
         (place, rows.map(|row| row.runs.len()).collect())
     }));
     if !runs.is_empty() {
-        text += &format!("\nRuns of each: {runs}.\n");
+        text += &format!(
+            "\nRuns of each: {runs}.\n\n\
+             This relay asks without a pause, so hardly a death passes without a look-up in vain, and by the resolver's\n\
+             defaults each such costs 5 s before it asks again. Behind a balancer that is one look-up or a few at the death;\n\
+             by `nameserver` lines it is every look-up for as long as the first server is silent, and most while it refuses.\n"
+        );
     }
-    text += "\nThis relay asks without a pause, so hardly a death passes without a look-up in vain, and by the resolver's defaults\n\
-             each such costs 5 s before it asks again. Behind a balancer that is once a death; by `nameserver` lines it is every\n\
-             look-up for as long as the server is dead.\n";
     text
 }

@@ -149,12 +149,11 @@ impl Measurement {
     ) -> anyhow::Result<()> {
         let part = self.part.to_string();
         let programs = Programs::build()?;
-        let record = match self.emulated {
-            false => programs.run_here(&part, quick)?,
+        let records = match self.emulated {
+            false => vec![programs.run_here(&part, quick)?],
             true => emulated::run(&programs, &part, quick)?,
         };
-        let mut record: Taken<Row> =
-            serde_json::from_slice(&record).context("the benchmark's record cannot be read")?;
+        let mut record = joined::<Row>(&records)?;
         if self.emulated {
             let words =
                 format!("started with {UNLIKE_DEBIAN}, without the processor's erms and fsrm");
@@ -176,6 +175,20 @@ impl Measurement {
     fn place(self) -> &'static str {
         if self.emulated { "emulated" } else { "here" }
     }
+}
+
+/// One record of what several machines that are alike have measured.
+fn joined<Row: DeserializeOwned>(records: &[Vec<u8>]) -> anyhow::Result<Taken<Row>> {
+    let mut all = records.iter().map(|record| -> anyhow::Result<Taken<Row>> {
+        serde_json::from_slice(record).context("the benchmark's record cannot be read")
+    });
+    let mut joined = all.next().context("there is no record")??;
+    for record in all {
+        let record = record?;
+        joined.rows.extend(record.rows);
+        joined.skipped.extend(record.skipped);
+    }
+    Ok(joined)
 }
 
 /// What the benchmark `compare` needs: cargo builds each only once.

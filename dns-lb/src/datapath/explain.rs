@@ -9,7 +9,7 @@ use aya::{
 use aya_obj::programs::XdpAttachType;
 use dns_lb_common::{ABI_VERSION, Backend, Control, Explanation, NO_BACKEND, VipSlot, map};
 
-use super::{DatapathError, error::os_error};
+use super::{DatapathError, entries::read_range, error::os_error};
 
 /// What the program would do with a frame.
 #[derive(Clone, Debug)]
@@ -117,11 +117,8 @@ fn ask(
 fn vips(pin_dir: &Path, control: &Control, service: u16) -> Result<Vec<VipSlot>, DatapathError> {
     let vips = array::<VipSlot>(pin_dir, map::VIPS)?;
     let base = control.live_bank().vip_base;
-    let slots = (base..base + vips.len() / 2).map(|place| {
-        vips.get(&place, 0)
-            .map_err(DatapathError::map("read", map::VIPS))
-    });
-    let slots = slots.collect::<Result<Vec<_>, _>>()?;
+    let slots = read_range(&vips, base..base.saturating_add(vips.len() / 2))
+        .map_err(DatapathError::map("read", map::VIPS))?;
     let claims =
         |slot: &VipSlot| service != 0 && slot.service == service && slot.key.names_service();
     Ok(slots.into_iter().filter(claims).collect())

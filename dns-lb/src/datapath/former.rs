@@ -6,7 +6,7 @@ use aya::{
 };
 use dns_lb_common::{Backend, Control, VipSlot, map};
 
-use super::{DatapathError, pins::PinDirectory};
+use super::{DatapathError, entries::read_range, pins::PinDirectory};
 
 /// The live bank of maps that are left behind.
 #[derive(Clone, Debug, Default)]
@@ -37,15 +37,13 @@ impl Former {
 }
 
 /// Reads the bank that begins here of a map that has two.
-fn read_half<T: Pod>(
+fn read_half<T: Pod + Default>(
     directory: &PinDirectory,
     name: &'static str,
     base: u32,
 ) -> Result<Vec<T>, DatapathError> {
     let entries: Array<MapData, T> = open(directory, name)?;
-    (base..base.saturating_add(entries.len() / 2))
-        .map(|place| entries.get(&place, 0))
-        .collect::<Result<_, _>>()
+    read_range(&entries, base..base.saturating_add(entries.len() / 2))
         .map_err(DatapathError::map("read", name))
 }
 

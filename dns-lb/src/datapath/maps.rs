@@ -8,12 +8,12 @@ use dns_lb_common::{
     Backend, BackendCounters, Control, ServiceCounters, SteeringTable, VipSlot, map,
 };
 
-use super::{Capacity, DatapathError, former::Former};
+use super::{Capacity, DatapathError, entries::read_range, former::Former};
 
 /// The maps that steer, in the hands of their one writer.
 pub struct Maps {
     capacity: Capacity,
-    /// What the maps said that these take the place of.
+    /// What the maps said that these take the place of. Then these are new.
     former: Option<Former>,
     control: Array<MapData, Control>,
     vips: Array<MapData, VipSlot>,
@@ -55,8 +55,8 @@ impl Maps {
         self.egress.len()
     }
 
-    /// What the maps said that these take the place of, for the first who asks; `None` if these are
-    /// to be read themselves.
+    /// What the maps said that these take the place of, which is nothing if there were none, for the
+    /// first who asks; `None` if these are to be read themselves.
     pub(crate) fn take_former(&mut self) -> Option<Former> {
         self.former.take()
     }
@@ -73,9 +73,10 @@ impl Maps {
             .map_err(DatapathError::map("write", map::CONTROL))
     }
 
-    pub(crate) fn vip(&self, index: u32) -> Result<VipSlot, DatapathError> {
-        self.vips
-            .get(&index, 0)
+    /// All slots of a bank.
+    pub(crate) fn vips(&self, bank: u32) -> Result<Vec<VipSlot>, DatapathError> {
+        let slots = self.capacity.vip_slots;
+        read_range(&self.vips, bank * slots..(bank + 1) * slots)
             .map_err(DatapathError::map("read", map::VIPS))
     }
 
@@ -95,9 +96,10 @@ impl Maps {
             .map_err(DatapathError::map("write", map::TABLES))
     }
 
-    pub(crate) fn backend(&self, index: u32) -> Result<Backend, DatapathError> {
-        self.backends
-            .get(&index, 0)
+    /// All entries of a bank.
+    pub(crate) fn backends(&self, bank: u32) -> Result<Vec<Backend>, DatapathError> {
+        let stride = self.capacity.backend_stride();
+        read_range(&self.backends, bank * stride..(bank + 1) * stride)
             .map_err(DatapathError::map("read", map::BACKENDS))
     }
 

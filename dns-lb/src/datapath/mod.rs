@@ -10,6 +10,7 @@ mod attach;
 mod capacity;
 mod counters;
 mod detach;
+mod entries;
 mod error;
 mod explain;
 mod former;
@@ -35,6 +36,7 @@ pub use self::{
     attach::{Attachment, interface_index, interface_name},
     capacity::{Capacity, Demand},
     counters::Counters,
+    entries::read_range,
     error::DatapathError,
     explain::{Explained, explain},
     inspect::{Pinned, inspect},

@@ -1,13 +1,20 @@
 //! `bpf(2)`, for the few commands that aya has no call for.
 
 use std::{
+    cell::Cell,
     ffi::CString,
     io,
     os::{
-        fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+        fd::{AsFd as _, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
         unix::ffi::OsStrExt as _,
     },
     path::Path,
+    ptr,
+};
+
+use aya::{
+    Pod,
+    maps::{Array, IterableMap as _, MapData},
 };
 
 /// `BPF_MAP_LOOKUP_ELEM` of `enum bpf_cmd` in `linux/bpf.h`.
@@ -16,6 +23,8 @@ const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
 const BPF_OBJ_GET: libc::c_int = 7;
 /// `BPF_OBJ_GET_INFO_BY_FD`.
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+/// `BPF_MAP_LOOKUP_BATCH`, since Linux 5.6.
+const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
 /// `BPF_LINK_DETACH`, since Linux 5.9.
 const BPF_LINK_DETACH: libc::c_int = 34;
 
@@ -61,6 +70,20 @@ struct Lookup {
     padding: u32,
     key: u64,
     value: u64,
+    flags: u64,
+}
+
+/// The part of `union bpf_attr` that `BPF_MAP_LOOKUP_BATCH` reads.
+#[repr(C)]
+struct LookupBatch {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    /// How many entries to read. The kernel writes here how many it has read.
+    count: Cell<u32>,
+    map_fd: u32,
+    elem_flags: u64,
     flags: u64,
 }
 
@@ -120,11 +143,46 @@ pub(super) fn first_word(map: BorrowedFd<'_>, value_size: u32) -> io::Result<Opt
     Ok(value.first_chunk().map(|word| u32::from_ne_bytes(*word)))
 }
 
+/// Reads as many entries of an array as there is room for, from this place on, and the keys of them;
+/// tells how many there were. `keys` and `values` are of one length.
+pub(super) fn lookup_batch<T: Pod>(
+    array: &Array<MapData, T>,
+    first: u32,
+    keys: &mut [u32],
+    values: &mut [T],
+) -> io::Result<usize> {
+    let count = keys.len().min(values.len());
+    // A batch goes on behind a key; for an array that is the place before (`array_map_get_next_key`
+    // in `kernel/bpf/arraymap.c`).
+    let before = first.checked_sub(1);
+    let mut last = 0_u32;
+    let batch = LookupBatch {
+        in_batch: before.as_ref().map_or(ptr::null(), ptr::from_ref) as u64,
+        out_batch: (&raw mut last) as u64,
+        keys: keys.as_mut_ptr() as u64,
+        values: values.as_mut_ptr() as u64,
+        count: Cell::new(count as u32),
+        map_fd: array.map().fd().as_fd().as_raw_fd().cast_unsigned(),
+        elem_flags: 0,
+        flags: 0,
+    };
+    // SAFETY: an `Array` has been found to have keys of four octets and values of the size of `T`.
+    // The kernel reads a key at `in_batch`, unless that is null, and writes one at `out_batch`; it
+    // writes at most `count` keys and values, for which there is room, and every pattern of octets
+    // is a `T`. All of that lives through the call.
+    let result = unsafe { bpf(BPF_MAP_LOOKUP_BATCH, &batch) };
+    match result {
+        // The array ends here: what there was of it has been read.
+        Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
+        _ => Ok(batch.count.get() as usize),
+    }
+}
+
 /// The call.
 ///
 /// # Safety
 ///
-/// The attributes are those that the command reads, and the addresses in them are good for what the
+/// The attributes are those that the command reads, in a [`Cell`] where it writes, and the addresses in them are good for what the
 /// command reads or writes there.
 unsafe fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<libc::c_int> {
     // SAFETY: the kernel reads this many octets at this address; what it does by them is the

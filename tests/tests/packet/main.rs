@@ -4,6 +4,7 @@
 mod calls;
 mod connections;
 mod differential;
+mod entries;
 mod fixture;
 mod flip;
 mod frames;

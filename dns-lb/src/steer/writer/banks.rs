@@ -19,8 +19,11 @@ pub(super) struct Banks {
 impl Banks {
     pub(super) fn of(maps: &mut Maps) -> Result<Self, DatapathError> {
         let capacity = maps.capacity();
-        let (slots, stride) = (capacity.vip_slots, capacity.backend_stride());
         if let Some(former) = maps.take_former() {
+            let (slots, stride) = (
+                capacity.vip_slots as usize,
+                capacity.backend_stride() as usize,
+            );
             // New maps are zero. The count of generations goes on: backends' incarnations are taken
             // from it.
             return Ok(Self {
@@ -28,22 +31,14 @@ impl Banks {
                     generation: former.generation,
                     ..Control::default()
                 },
-                vips: [(); 2].map(|()| vec![VipSlot::default(); slots as usize]),
-                backends: [(); 2].map(|()| vec![Backend::default(); stride as usize]),
+                vips: [(); 2].map(|()| vec![VipSlot::default(); slots]),
+                backends: [(); 2].map(|()| vec![Backend::default(); stride]),
                 recorded: Recorded::read(capacity, &former.vips, &former.backends),
             });
         }
         let control = maps.control()?;
-        let vips = |bank: u32| {
-            let slots = (bank * slots..(bank + 1) * slots).map(|at| maps.vip(at));
-            slots.collect::<Result<Vec<_>, _>>()
-        };
-        let vips = [vips(0)?, vips(1)?];
-        let backends = |bank: u32| {
-            let entries = (bank * stride..(bank + 1) * stride).map(|at| maps.backend(at));
-            entries.collect::<Result<Vec<_>, _>>()
-        };
-        let backends = [backends(0)?, backends(1)?];
+        let vips = [maps.vips(0)?, maps.vips(1)?];
+        let backends = [maps.backends(0)?, maps.backends(1)?];
         let live = (control.active & 1) as usize;
         Ok(Self {
             recorded: Recorded::read(capacity, &vips[live], &backends[live]),

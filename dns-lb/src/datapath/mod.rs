@@ -105,7 +105,8 @@ impl Datapath {
 
     fn load_fresh(directory: PinDirectory, demand: Demand) -> Result<(Self, Maps), DatapathError> {
         let succession = Succession::fresh(demand);
-        match load_over(&directory, &succession, None) {
+        // New maps are zero, and need not be read to know it.
+        match load_over(&directory, &succession, Some(Former::default())) {
             Ok((ebpf, maps)) => {
                 let datapath = Self {
                     ebpf,

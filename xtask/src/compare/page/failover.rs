@@ -50,6 +50,14 @@ pub(super) fn section(records: &Records) -> String {
             not come by the balancer: dns-lb and IPVS know of a death what their probes tell. What a proxy costs instead is in\n\
             [the next section](#what-a-packet-costs).\n";
     }
+    if rows
+        .iter()
+        .any(|row| row.arrangement == Arrangement::IpvsTuned)
+    {
+        text += "\n\
+            A client with one port loses all of its queries to one server by dns-lb's `hash`, and half of them by IPVS's `rr`\n\
+            with `ops`, which sends every packet to the next server, as dns-lb does with `policy = \"round-robin\"`.\n";
+    }
     text
 }
 

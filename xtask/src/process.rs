@@ -1,6 +1,7 @@
 //! Child processes: cargo itself, commands that are run to their end, and what a child prints.
 
 use std::{
+    collections::BTreeMap,
     env,
     io::{self, BufRead as _, BufReader, Read},
     path::PathBuf,
@@ -77,6 +78,29 @@ pub(crate) fn output_within(
         bail!("it was not done within {limit:.0?}, and was stopped");
     };
     Ok((child.wait()?, printed?))
+}
+
+/// Has cargo build with this command, and returns what can be run of it, by the name of the target.
+pub(crate) fn executables(build: &mut Command) -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    let output = build
+        .arg("--message-format=json-render-diagnostics")
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot run cargo")?;
+    ensure!(
+        output.status.success(),
+        "cargo failed to build ({})",
+        output.status
+    );
+    let messages = output.stdout.split(|octet| *octet == b'\n');
+    let executables = messages
+        .filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok())
+        .filter_map(|message| {
+            let name = message["target"]["name"].as_str()?;
+            let path = message["executable"].as_str()?;
+            Some((name.to_owned(), PathBuf::from(path)))
+        });
+    Ok(executables.collect())
 }
 
 /// Runs a command with its output on the terminal.

@@ -24,7 +24,7 @@ use crate::{
     binary,
     kernel::suite_names,
     machine::UNLIKE_DEBIAN,
-    process::{cargo, output_within},
+    process::{cargo, executables, output_within},
     test::{KERNEL_TESTS, parse_result},
 };
 
@@ -243,24 +243,12 @@ fn versions() -> Option<String> {
 
 /// Builds the benchmark `compare`, and says where it is.
 fn build_benchmark() -> anyhow::Result<PathBuf> {
-    let output = cargo()
+    let mut build = cargo();
+    build
         .args(["bench", "--no-run", "--package", KERNEL_TESTS])
-        .args(["--bench", "compare"])
-        .arg("--message-format=json-render-diagnostics")
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot run cargo bench")?;
-    ensure!(
-        output.status.success(),
-        "cargo bench --no-run failed ({})",
-        output.status
-    );
-    output
-        .stdout
-        .split(|octet| *octet == b'\n')
-        .filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "compare")
-        .find_map(|message| Some(PathBuf::from(message["executable"].as_str()?)))
+        .args(["--bench", "compare"]);
+    executables(&mut build)?
+        .remove("compare")
         .context("cargo named no benchmark compare")
 }
 

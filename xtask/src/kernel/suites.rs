@@ -4,17 +4,17 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     time::Duration,
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
 
 use crate::{
     binary,
     machine::{self, Job, Kernel, Outcome},
-    process::{cargo, run_quietly},
+    process::{cargo, executables, run_quietly},
     setup,
     test::KERNEL_TESTS,
 };
@@ -161,25 +161,9 @@ impl Built {
         for suite in suites {
             build.args(["--test", suite.name()]);
         }
-        let output = build
-            .arg("--message-format=json-render-diagnostics")
-            .stderr(Stdio::inherit())
-            .output()
-            .context("cannot run cargo test")?;
-        if !output.status.success() {
-            bail!("cargo test --no-run failed ({})", output.status);
-        }
-        let messages = output.stdout.split(|octet| *octet == b'\n');
-        let executables = messages
-            .filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok())
-            .filter_map(|message| {
-                let name = message["target"]["name"].as_str()?;
-                let path = message["executable"].as_str()?;
-                Some((name.to_owned(), PathBuf::from(path)))
-            });
         Ok(Self {
             agent,
-            executables: executables.collect(),
+            executables: executables(&mut build)?,
             tree: std::path::absolute(".")?,
         })
     }

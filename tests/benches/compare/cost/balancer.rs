@@ -1,6 +1,6 @@
 //! Balancers, each set up on a host of its own.
 
-use std::{fmt::Write as _, fs, net::Ipv4Addr, path::Path, thread, time::Duration};
+use std::{fmt::Write as _, net::Ipv4Addr, path::Path, thread, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use aya::programs::{Xdp, xdp::XdpMode};
@@ -16,13 +16,10 @@ use dns_lb_tests::{
 use nix::net::if_::if_nametoindex;
 
 use super::frames::{Frames, SOURCE};
-use crate::peers::dnsdist;
+use crate::peers::{dnsdist, ipvs};
 
 /// Where the agent pins its program.
 const PROGRAM: &str = "/sys/fs/bpf/dns-lb/program";
-
-/// IPVS's table of the calling thread's network namespace; there is none without IPVS.
-const IPVS: &str = "/proc/thread-self/net/ip_vs";
 
 /// How often a balancer is asked until it answers.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -248,14 +245,14 @@ fn rules(mac: &str, backends: &[Backend]) -> String {
 }
 
 fn start_ipvs(node: &Node, lab: &Lab, scheduler: &str) -> Result<()> {
-    if !node.run(|| fs::exists(IPVS))? {
+    if !node.run(ipvs::is_there) {
         // Where it is a module that is not loaded. What comes of it is to be seen below.
         let mut modprobe = process::program("modprobe");
         modprobe.args(["--quiet", "ip_vs"]);
         drop(node.output(modprobe));
     }
     ensure!(
-        node.run(|| fs::exists(IPVS))?,
+        node.run(ipvs::is_there),
         "this kernel has no IPVS (there is no /proc/net/ip_vs): it is measured in the emulated machine"
     );
     own_vip(node)?;

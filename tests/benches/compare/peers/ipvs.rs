@@ -22,7 +22,7 @@ const TUNED: &str = include_str!("ipvs-tuned.conf");
 const TABLE: &str = "/proc/thread-self/net/ip_vs";
 
 /// Whether this kernel has IPVS. That its module can be had is not enough: something has to load it.
-pub(super) fn is_there() -> bool {
+pub(crate) fn is_there() -> bool {
     fs::exists(TABLE).unwrap_or(false)
 }
 

@@ -2,7 +2,7 @@
 //! in a lab of two servers.
 
 pub(crate) mod dnsdist;
-mod ipvs;
+pub(crate) mod ipvs;
 mod vrrp;
 
 use std::{

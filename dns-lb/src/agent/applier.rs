@@ -143,7 +143,13 @@ impl Desk {
 }
 
 fn apply_all(mut writer: Writer, desk: &Desk, results: &mpsc::UnboundedSender<Written>) -> Writer {
-    while let Some(Order { number, plan, key }) = desk.wait() {
+    loop {
+        // Now, while nobody waits for it. On a busy host it takes up to seconds, and the next order may be
+        // about a server's death.
+        writer.await_readers();
+        let Some(Order { number, plan, key }) = desk.wait() else {
+            break;
+        };
         let result = writer.apply(&plan, &key);
         if results.send(Written { number, result }).is_err() {
             break;

@@ -176,12 +176,13 @@ impl Writer {
         self.incarnations.retain(|id, _| assigned.contains(id));
     }
 
-    /// Waits until no packet can still be reading what the last switch retired.
+    /// Waits until no packet can still be reading what the last switch retired. [`Self::apply`] does it if
+    /// it has not been done since; whoever has time before spares the next plan the wait.
     ///
     /// A packet is handled in one RCU read-side section, and `MEMBARRIER_CMD_GLOBAL` is a
     /// `synchronize_rcu` (`kernel/sched/membarrier.c`). A kernel that refuses it, as one with
     /// `nohz_full` does, is given far more time than any packet takes.
-    fn await_readers(&mut self) {
+    pub fn await_readers(&mut self) {
         if !self.grace_due {
             return;
         }

@@ -45,7 +45,7 @@ fn file(base: &str, round: usize) -> String {
         0 => base.to_owned(),
         1 => with_others(base, 3),
         2 => base.replace("policy = \"hash\"", "policy = \"source\""),
-        3 => with_others(base, (4 + 3 * round).min(100)),
+        3 => with_others(base, 4 + round),
         _ => base.replace(
             "policy = \"hash\"",
             "policy = \"hash\"\nslow_start = \"3s\"",

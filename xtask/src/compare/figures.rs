@@ -167,21 +167,12 @@ fn compare_mail(place_name: &'static str, place: &Place) -> Vec<Comparison> {
         for ours in ours.iter().filter(|ours| ours.death == theirs.death) {
             let mails = [ours, theirs].map(|row| mails_an_hour(row, |run| &run.during));
             let lookups = [theirs, ours].map(|row| longest_lookup(row, |run| &run.during));
-            for (figure, [over, under]) in [
+            let figures = [
                 (Figure::MailsAnHour, mails),
                 (Figure::LongestLookup, lookups),
-            ] {
-                let times = over.zip(under).and_then(|(over, under)| over.over(&under));
-                all.extend(times.map(|times| Comparison {
-                    place: place_name,
-                    figure,
-                    case: theirs.death.clone(),
-                    theirs: theirs.arrangement.to_string(),
-                    ours: ours.arrangement.to_string(),
-                    is_like: counterpart(theirs.arrangement) == ours.arrangement,
-                    times,
-                }));
-            }
+            ];
+            let arrangements = [theirs.arrangement, ours.arrangement];
+            all.extend(of_two(place_name, &theirs.death, arrangements, figures));
         }
     }
     all
@@ -197,25 +188,39 @@ fn compare_failover(place_name: &'static str, place: &Place) -> Vec<Comparison> 
                 && ours.fixed_port == theirs.fixed_port
                 && ours.rate == theirs.rate
         };
+        let case = format!("{}, {}", theirs.death, ports(theirs.fixed_port));
         for ours in ours.iter().filter(is_same) {
-            for (figure, [over, under]) in [
+            let figures = [
                 (Figure::QueriesLost, [theirs, ours].map(lost)),
                 (Figure::SecondsOfLoss, [theirs, ours].map(seconds)),
-            ] {
-                let times = over.zip(under).and_then(|(over, under)| over.over(&under));
-                all.extend(times.map(|times| Comparison {
-                    place: place_name,
-                    figure,
-                    case: format!("{}, {}", theirs.death, ports(theirs.fixed_port)),
-                    theirs: theirs.arrangement.to_string(),
-                    ours: ours.arrangement.to_string(),
-                    is_like: counterpart(theirs.arrangement) == ours.arrangement,
-                    times,
-                }));
-            }
+            ];
+            let arrangements = [theirs.arrangement, ours.arrangement];
+            all.extend(of_two(place_name, &case, arrangements, figures));
         }
     }
     all
+}
+
+/// Theirs and ours in a case, by each figure that both have: the first spread over the second.
+fn of_two(
+    place: &'static str,
+    case: &str,
+    [theirs, ours]: [Arrangement; 2],
+    figures: [(Figure, [Option<Spread>; 2]); 2],
+) -> impl Iterator<Item = Comparison> {
+    figures
+        .into_iter()
+        .filter_map(move |(figure, [over, under])| {
+            Some(Comparison {
+                place,
+                figure,
+                case: case.to_owned(),
+                theirs: theirs.to_string(),
+                ours: ours.to_string(),
+                is_like: counterpart(theirs) == ours,
+                times: over?.over(&under?)?,
+            })
+        })
 }
 
 /// Forwarders were measured in turn within a round, so rounds are pairs.

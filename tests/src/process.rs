@@ -17,9 +17,8 @@ use nix::{
     errno::Errno,
     sys::{
         memfd::{MFdFlags, memfd_create},
-        prctl::{set_child_subreaper, set_pdeathsig},
+        prctl::set_pdeathsig,
         signal::{Signal, killpg},
-        wait::{WaitPidFlag, WaitStatus, waitpid},
     },
     unistd::{Pid, getpid, getppid},
 };
@@ -62,9 +61,6 @@ pub(crate) fn spawn(name: String, command: &mut Command, stdout: Stdout) -> Resu
         // A group of its own: signals reach all of its processes, and Ctrl-C none.
         .process_group(0);
     die_with_parent(command);
-    // Its children are reaped by `Process::kill`, and not whenever init comes to it: until then their
-    // process ids are taken, and keepalived takes those in its files for a keepalived that still runs.
-    set_child_subreaper(true)?;
     let child = command.spawn()?;
     Ok(Process { name, child, log })
 }
@@ -127,16 +123,7 @@ impl Process {
     /// It has ended, or a thread does not stop within 20 s.
     pub fn freeze(&self) -> Result<()> {
         self.signal(Signal::SIGSTOP)?;
-        // A signal takes effect only when a thread next runs. States are those of proc_pid_stat(5).
-        let deadline = Instant::now() + SIGNAL_LIMIT;
-        let is_still = |state: &char| "TtZX".contains(*state);
-        while !threads_of_group(self.pid())?.iter().all(is_still) {
-            if Instant::now() > deadline {
-                bail!("{} goes on after SIGSTOP for {SIGNAL_LIMIT:?}", self.name);
-            }
-            thread::sleep(Duration::from_millis(1));
-        }
-        Ok(())
+        self.wait_for_threads("Tt")
     }
 
     /// Kills it and its own children (SIGKILL) and waits until they are gone.
@@ -147,24 +134,23 @@ impl Process {
         self.fail_if_ended()?;
         self.signal(Signal::SIGKILL)?;
         self.child.wait()?;
-        self.reap_children()
+        self.wait_for_threads("")
     }
 
-    /// Reaps what it leaves: processes of its group, which are this process's own once it has gone.
-    fn reap_children(&self) -> Result<()> {
-        let group = Pid::from_raw(-self.child.id().cast_signed());
+    /// Waits until each thread of its process group that has not ended is in one of these states
+    /// (proc_pid_stat(5)): a signal takes effect only when a thread next runs.
+    fn wait_for_threads(&self, states: &str) -> Result<()> {
         let deadline = Instant::now() + SIGNAL_LIMIT;
-        loop {
-            match waitpid(group, Some(WaitPidFlag::WNOHANG)) {
-                Err(Errno::ECHILD) => return Ok(()),
-                Ok(WaitStatus::StillAlive) if Instant::now() > deadline => {
-                    bail!("a child of {} outlives it by {SIGNAL_LIMIT:?}", self.name)
-                }
-                Ok(WaitStatus::StillAlive) => thread::sleep(Duration::from_millis(1)),
-                Ok(_) => {}
-                Err(error) => return Err(error.into()),
+        while threads_of_group(self.pid())?
+            .iter()
+            .any(|&state| !"ZX".contains(state) && !states.contains(state))
+        {
+            if Instant::now() > deadline {
+                bail!("{} goes on after a signal for {SIGNAL_LIMIT:?}", self.name);
             }
+            thread::sleep(Duration::from_millis(1));
         }
+        Ok(())
     }
 
     /// Asks it to end (SIGTERM) and waits.
@@ -241,11 +227,26 @@ fn threads_of_group(group: u32) -> Result<Vec<char>> {
     Ok(states)
 }
 
+/// Waits until nobody of a process group has a process id any more. Whoever outlived the program that it was
+/// a child of is reaped by init, which takes its time.
+///
+/// # Errors
+/// Somebody still has one after 20 s.
+pub(crate) fn await_reaped(group: u32) -> Result<()> {
+    let deadline = Instant::now() + SIGNAL_LIMIT;
+    while killpg(Pid::from_raw(group.cast_signed()), None) != Err(Errno::ESRCH) {
+        if Instant::now() > deadline {
+            bail!("init has not reaped process group {group} within {SIGNAL_LIMIT:?}");
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         // An error means that it has ended already, which is what is wanted.
         let _ = self.signal(Signal::SIGKILL);
         let _ = self.child.wait();
-        let _ = self.reap_children();
     }
 }

@@ -79,6 +79,8 @@ pub struct Balancer {
     port: String,
     daemon: Daemon,
     process: Option<Process>,
+    /// The process group of the daemon that was killed last.
+    killed: Option<u32>,
 }
 
 impl Balancer {
@@ -101,6 +103,7 @@ impl Balancer {
             port: port.to_owned(),
             daemon,
             process: None,
+            killed: None,
         };
         balancer.start_daemon()?;
         Ok(balancer)
@@ -111,6 +114,10 @@ impl Balancer {
     /// # Errors
     /// It cannot be started.
     pub fn start_daemon(&mut self) -> Result<()> {
+        // keepalived does not start while there is a process of the id that the last one left in a file.
+        if let Some(killed) = self.killed.take() {
+            process::await_reaped(killed)?;
+        }
         self.process = Some(self.daemon.start(&self.node)?);
         Ok(())
     }
@@ -129,7 +136,9 @@ impl Balancer {
     /// # Errors
     /// It does not run.
     pub fn kill_daemon(&mut self) -> Result<()> {
-        self.process.take().context("no daemon runs")?.kill()
+        let process = self.process.take().context("no daemon runs")?;
+        self.killed = Some(process.pid());
+        process.kill()
     }
 
     /// What the daemon has printed since it was last started.

@@ -3,6 +3,7 @@
 use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
+    time::Instant,
 };
 
 use dns_lb_common::HashKey;
@@ -41,6 +42,7 @@ struct Next {
 /// What the maps are to say.
 struct Order {
     number: u64,
+    given: Instant,
     plan: Plan,
     key: HashKey,
 }
@@ -75,9 +77,10 @@ impl Applier {
         }
     }
 
-    /// Whether it is at work, so that what changes meanwhile may as well wait.
+    /// Whether it is at work on the last order, so that what changes meanwhile may as well wait. While the
+    /// order is only waiting, another can still take its place.
     pub(super) fn is_busy(&self) -> bool {
-        self.written < self.submitted
+        self.written < self.submitted && self.desk.next().order.is_none()
     }
 
     /// Hands a plan over, and gives the order's number. If another is waiting, the later counts.
@@ -85,6 +88,7 @@ impl Applier {
         self.submitted += 1;
         self.desk.next().order = Some(Order {
             number: self.submitted,
+            given: Instant::now(),
             plan,
             key,
         });
@@ -99,8 +103,8 @@ impl Applier {
         Some(written)
     }
 
-    /// Waits until everything ordered has been written, and gives the maps back; `None` if the
-    /// thread has died. Nothing is written any more until another is spawned.
+    /// Waits until everything ordered has been written, and no packet goes by what was before, and gives
+    /// the maps back; `None` if the thread has died. Nothing is written any more until another is spawned.
     pub(super) async fn pause(&mut self) -> Option<Writer> {
         self.desk.close();
         (&mut self.finished).await.ok()
@@ -147,10 +151,18 @@ fn apply_all(mut writer: Writer, desk: &Desk, results: &mpsc::UnboundedSender<Wr
         // Now, while nobody waits for it. On a busy host it takes up to seconds, and the next order may be
         // about a server's death.
         writer.await_readers();
-        let Some(Order { number, plan, key }) = desk.wait() else {
+        let Some(order) = desk.wait() else {
             break;
         };
-        let result = writer.apply(&plan, &key);
+        let mut result = writer.apply(&order.plan, &order.key);
+        if let Ok(Applied {
+            took: Some(took), ..
+        }) = &mut result
+        {
+            // With what it has waited for.
+            *took = order.given.elapsed();
+        }
+        let number = order.number;
         if results.send(Written { number, result }).is_err() {
             break;
         }

@@ -16,6 +16,7 @@ use super::{
 pub(super) enum Figure {
     MailsAnHour,
     LongestLookup,
+    MailsPutOff,
     QueriesLost,
     SecondsOfLoss,
     PathTime,
@@ -28,6 +29,7 @@ impl fmt::Display for Figure {
         f.write_str(match self {
             Self::MailsAnHour => "mails an hour while a server is dead",
             Self::LongestLookup => "longest look-up while a server is dead",
+            Self::MailsPutOff => "mails put off while a server is dead",
             Self::QueriesLost => "queries lost",
             Self::SecondsOfLoss => "seconds until the last loss",
             Self::PathTime => "time a packet, driver to driver",
@@ -127,6 +129,12 @@ pub(super) fn longest_lookup(
     Spread::of(phases.map(|phase| phase.longest_lookup_ms / 1e3))
 }
 
+/// Mails of a phase of which a look-up failed.
+pub(super) fn put_off(row: &MailRow, phase: impl Fn(&MailRun) -> &MailPhase) -> Option<Spread> {
+    let phases = row.runs.iter().map(phase);
+    Spread::of(phases.map(|phase| phase.deferred as f64))
+}
+
 /// Queries lost of those sent from the death on.
 pub(super) fn lost(row: &FailoverRow) -> Option<Spread> {
     Spread::of(row.runs.iter().map(|run| Sample {
@@ -167,9 +175,11 @@ fn compare_mail(place_name: &'static str, place: &Place) -> Vec<Comparison> {
         for ours in ours.iter().filter(|ours| ours.death == theirs.death) {
             let mails = [ours, theirs].map(|row| mails_an_hour(row, |run| &run.during));
             let lookups = [theirs, ours].map(|row| longest_lookup(row, |run| &run.during));
+            let put_offs = [theirs, ours].map(|row| put_off(row, |run| &run.during));
             let figures = [
                 (Figure::MailsAnHour, mails),
                 (Figure::LongestLookup, lookups),
+                (Figure::MailsPutOff, put_offs),
             ];
             let arrangements = [theirs.arrangement, ours.arrangement];
             all.extend(of_two(place_name, &theirs.death, arrangements, figures));
@@ -206,7 +216,7 @@ fn of_two(
     place: &'static str,
     case: &str,
     [theirs, ours]: [Arrangement; 2],
-    figures: [(Figure, [Option<Spread>; 2]); 2],
+    figures: impl IntoIterator<Item = (Figure, [Option<Spread>; 2])>,
 ) -> impl Iterator<Item = Comparison> {
     figures
         .into_iter()

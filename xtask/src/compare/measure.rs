@@ -160,6 +160,7 @@ impl Measurement {
             record.machine.push(words);
         }
         record.machine.extend(versions());
+        record.machine.extend(revision());
         ensure!(
             record.rows.iter().any(is_measured),
             "the benchmark has measured nothing"
@@ -185,6 +186,12 @@ fn joined<Row: DeserializeOwned>(records: &[Vec<u8>]) -> anyhow::Result<Taken<Ro
     let mut joined = all.next().context("there is no record")??;
     for record in all {
         let record = record?;
+        ensure!(
+            record.machine == joined.machine && record.quick == joined.quick,
+            "machines that are to be alike are not: {:?}, {:?}",
+            joined.machine,
+            record.machine
+        );
         joined.rows.extend(record.rows);
         joined.skipped.extend(record.skipped);
     }
@@ -239,6 +246,27 @@ fn versions() -> Option<String> {
         .filter_map(|it| it.strip_prefix("installed "));
     let versions = installed.collect::<Vec<_>>().join(", ");
     (!versions.is_empty()).then_some(versions)
+}
+
+/// The revision of dns-lb that is measured, where there is a repository to ask.
+fn revision() -> Option<String> {
+    let git = |arguments: &[&str]| {
+        let mut git = Command::new("git");
+        git.args(arguments).stderr(Stdio::null()).output()
+    };
+    let head = git(&["rev-parse", "--short", "HEAD"]).ok()?;
+    // The records are there, which change while others are measured.
+    let changes = git(&["status", "--porcelain", "--", ":/", ":!/docs"]).ok()?;
+    if !head.status.success() || !changes.status.success() {
+        return None;
+    }
+    let head = String::from_utf8_lossy(&head.stdout).trim().to_owned();
+    let changed = if changes.stdout.is_empty() {
+        ""
+    } else {
+        " with changes"
+    };
+    Some(format!("dns-lb {head}{changed}"))
 }
 
 /// Builds the benchmark `compare`, and says where it is.

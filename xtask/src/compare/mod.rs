@@ -19,6 +19,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use anyhow::{Context as _, bail, ensure};
@@ -77,6 +78,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         None if args.quick => target_dir().join("compare"),
         None => "docs".into(),
     };
+    let begun = Instant::now();
+    let parts = match &args.parts[..] {
+        [] => Part::value_variants(),
+        named => named,
+    };
     let mut failed = Vec::new();
     if args.draw {
         ensure!(
@@ -92,10 +98,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         if let Err(error) = setup::ensure() {
             eprintln!("NOT MEASURED: whatever needs what is missing: {error:#}");
         }
-        let parts = match &args.parts[..] {
-            [] => Part::value_variants(),
-            named => named,
-        };
         let places = Places {
             here: args.here || !args.emulated,
             emulated: args.emulated || !(args.here || args.quick),
@@ -111,7 +113,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     for line in page::skipped_lines(&records) {
         eprintln!("NOT MEASURED: {line}");
     }
-    println!("{}", folder.join("results.md").display());
+    let page = folder.join("results.md");
+    match args.draw {
+        true => println!("{}", page.display()),
+        false => println!("{}, after {:.0?}", page.display(), begun.elapsed()),
+    }
     if !failed.is_empty() {
         let failed: Vec<String> = failed.iter().map(ToString::to_string).collect();
         bail!(
@@ -120,7 +126,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         );
     }
     let broken = records.failed_tests();
-    if !broken.is_empty() && !args.draw {
+    if !broken.is_empty() && !args.draw && parts.contains(&Part::Kernel) {
         bail!("tests failed: {}", broken.join("; "));
     }
     Ok(())

@@ -128,7 +128,6 @@ impl Records {
         })
     }
 
-    /// The places, as the page names them.
     /// The tests that have failed on either kernel, by its name.
     pub(super) fn failed_tests(&self) -> Vec<String> {
         let places = self.places();
@@ -141,6 +140,7 @@ impl Records {
             .collect()
     }
 
+    /// The places, as the page names them.
     pub(super) fn places(&self) -> [(&'static str, &Place); 2] {
         [("host", &self.here), ("emulated", &self.emulated)]
     }

@@ -37,10 +37,12 @@ impl Dnsdist {
         self.process.fail_if_ended()
     }
 
-    /// Whether it has said that a server is down.
+    /// Whether the last that it has said of a server is that it is down.
     pub(super) fn has_taken_out(&self, server: &Backend) -> bool {
-        let said = format!("Marking downstream {}:53 as 'down'", server.address);
-        self.process.log().contains(&said)
+        let said = format!("Marking downstream {}:53 as '", server.address);
+        let log = self.process.log();
+        log.rsplit_once(&said)
+            .is_some_and(|(_, last)| last.starts_with("down'"))
     }
 
     pub(super) fn log(&self) -> String {

@@ -14,7 +14,7 @@ pub(super) fn section(records: &Records) -> String {
         return format!("{text}{NOT_MEASURED}\n");
     }
     text += "The packet and lab tests, on the host's kernel and on Debian's in the emulated machine. That one is slow:\n\
-             there tests that send a load send a tenth of it, and those named below are left out.\n\n";
+             there dns-lb is optimised, tests that send a load send a tenth of it, and those named below are left out.\n\n";
     let mut header = vec!["suite"];
     let mut suites: Vec<&str> = Vec::new();
     for kernel in &kernels {

@@ -7,9 +7,8 @@ use super::{
     table::{Table, cell, counts},
 };
 use crate::compare::{
-    figures::{longest_lookup, mails_an_hour},
+    figures::{longest_lookup, mails_an_hour, put_off},
     record::Records,
-    statistics::Spread,
 };
 
 pub(super) fn section(records: &Records) -> String {
@@ -47,9 +46,7 @@ pub(super) fn section(records: &Records) -> String {
                         "**missed**"
                     }
                 })),
-                cell(Spread::of(
-                    row.runs.iter().map(|run| run.during.deferred as f64),
-                )),
+                cell(put_off(row, |run| &run.during)),
                 cell(longest_lookup(row, |run| &run.during)),
             ]);
         }

@@ -43,9 +43,9 @@ pub(super) fn write(records: &Records, plots: &[Plot]) -> String {
 fn head() -> String {
     "<!-- Written by `cargo xtask compare` from the records in results/. Do not edit: a test draws it again. -->\n\
      # Beside what people run today\n\n\
-     dns-lb and the arrangements that it replaces, at the same work, in one lab and one run a section. What counts are\n\
-     ratios: absolute figures belong to the [machines](#machines). Figures are `median [smallest–largest]` of all\n\
-     runs, and `>` before one says that it would have been more: the run ended before the loss did. \"Host\" is the\n\
+     dns-lb and the arrangements that it replaces, at the same work, in one lab, and what is compared in one run. What\n\
+     counts are ratios: absolute figures belong to the [machines](#machines). Figures are `median [smallest–largest]` of\n\
+     all runs, and `>` before one says that it would have been more: the run ended before the loss did. \"Host\" is the\n\
      machine that ran the chore, on its own kernel; \"emulated\" a machine in software, with Debian's kernel, for\n\
      what the host's kernel lacks. Only figures of one place are compared.\n"
         .to_owned()
@@ -137,15 +137,15 @@ fn machines(records: &Records) -> String {
             "\n**Quick** parts were as short as can be: they show that it works, not how well.\n";
     }
     text += "\nIn the emulated machine an instruction takes a nanosecond, whatever it does, and waiting costs nothing: time-outs\n\
-             and probes are as long as anywhere, two runs are alike, and what is called a nanosecond of work is an\n\
+             and probes are as long as anywhere, runs of cost are alike, and what is called a nanosecond of work is an\n\
              instruction. Misses of caches and of branches cost nothing there, so only ratios mean something.\n";
     text
 }
 
 fn rerun() -> String {
     "## Measure it again\n\n\
-     As root, on Debian 12; missing programs are installed. Most of the time goes into the emulated machine and the test\n\
-     suites. `--quick` leaves both out, is short, and keeps its page in `target/compare`.\n\n\
+     As root, on Debian 12; missing programs are installed. `--quick` is as short as can be, of the test suites runs\n\
+     only the packets', and keeps its page in `target/compare`.\n\n\
      ```sh on=build\n\
      cargo xtask compare --quick\n\
      cargo xtask compare --quick --emulated\n\

@@ -15,7 +15,7 @@ pub(super) fn section(records: &Records) -> String {
         return format!("{text}{NOT_MEASURED}\n");
     };
     text += "By servers, and the services that share them out; a backend is a server of a service, and is probed for each.\n\
-             Tables: from a change until packets go by the new ones.\n\n";
+             One run of each size. Tables: from a change until packets go by the new ones, 21 changes.\n\n";
     let mut agent = Table::new(&[
         "servers",
         "services",

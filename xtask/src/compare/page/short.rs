@@ -15,7 +15,7 @@ pub(in crate::compare) fn in_short(records: &Records) -> String {
     let mut text = "## In short\n\n\
         How many times better dns-lb is: above 1 it wins, below 1, in **bold**, it loses. An arrangement that is tuned is\n\
         beside dns-lb tuned, if that was measured, any other beside dns-lb with its defaults. [Where dns-lb\n\
-        loses](#where-dns-lb-loses) has all of these that it loses by more than a hundredth.\n"
+        loses](#where-dns-lb-loses) has all of these that it loses by more than a hundredth, but to no balancer at all.\n"
         .to_owned();
     text += "\nA mail relay's two look-ups a mail, while one of two servers is dead:\n\n";
     text += &mail(records, &all);

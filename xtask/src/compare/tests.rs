@@ -47,6 +47,33 @@ fn what_is_kept_is_what_its_records_draw() {
 }
 
 #[test]
+fn the_readme_quotes_the_page() {
+    let docs = Path::new(DOCS);
+    let [readme, page] = [docs.join("../README.md"), docs.join("results.md")]
+        .map(|path| fs::read_to_string(path).expect("a text"));
+    let (_, section) = readme
+        .split_once("\n## Beside what people run today\n")
+        .expect("a section");
+    let rows = section
+        .lines()
+        .take_while(|line| !line.starts_with("## "))
+        .filter(|line| line.ends_with("| host |") || line.ends_with("| emulated |"));
+    let mut quoted = 0;
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [_, _, _, times, medians, ..] = cells[..] else {
+            panic!("{row}");
+        };
+        let figures = medians.replace(" instructions", "");
+        for figure in [times].into_iter().chain(figures.split(", ")) {
+            assert!(page.contains(&format!(" {figure} ")), "{figure} in {row}");
+            quoted += 1;
+        }
+    }
+    assert!(quoted >= 30, "{quoted}");
+}
+
+#[test]
 fn the_records_that_are_kept_are_no_quick_ones() {
     let records = Records::load(&Path::new(DOCS).join(RESULTS)).expect("records");
     assert!(

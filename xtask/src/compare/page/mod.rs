@@ -145,7 +145,8 @@ fn machines(records: &Records) -> String {
 fn rerun() -> String {
     "## Measure it again\n\n\
      As root, on Debian 12; missing programs are installed. `--quick` is as short as can be, of the test suites runs\n\
-     only the packets', and keeps its page in `target/compare`.\n\n\
+     only the packets', and keeps its page in `target/compare`: on two cores nine minutes here, building included, and seven more in the\n\
+     emulated machine.\n\n\
      ```sh on=build\n\
      cargo xtask compare --quick\n\
      cargo xtask compare --quick --emulated\n\

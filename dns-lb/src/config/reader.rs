@@ -261,7 +261,8 @@ impl<'r, 'i> Value<'r, 'i> {
             .and_then(|number| T::try_from(number).ok())
             .filter(|number| range.contains(number));
         if parsed.is_none() {
-            let problem = format!("{integer} is out of range");
+            // The parser lets more than digits pass for an integer.
+            let problem = format!("{} is out of range", written(&integer.to_string()));
             self.sink.report(&self.place, problem, allowed);
         }
         parsed
@@ -348,13 +349,13 @@ pub(super) fn quoted(text: &str) -> String {
     }
 }
 
-/// A key as it is written in TOML.
-fn written(key: &str) -> String {
+/// A key or an integer as it is written in TOML; in quotes if it could not be bare.
+fn written(text: &str) -> String {
     let bare = |octet: u8| octet.is_ascii_alphanumeric() || octet == b'_' || octet == b'-';
-    if !key.is_empty() && key.len() <= REPEATED && key.bytes().all(bare) {
-        key.to_owned()
+    if !text.is_empty() && text.len() <= REPEATED && text.bytes().all(bare) {
+        text.to_owned()
     } else {
-        quoted(key)
+        quoted(text)
     }
 }
 

@@ -108,6 +108,10 @@ fn refuses_single_faults() {
         ),
         (service("quorum = 0"), "quorum: 0 is out of range"),
         (
+            service("quorum = 1_0\u{7f}0"),
+            r#"quorum: "10\u{7f}0" is out of range"#,
+        ),
+        (
             top(r#"api.listen = "[::]:0""#),
             r#"api.listen: "[::]:0" has port 0"#,
         ),

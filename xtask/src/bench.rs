@@ -1,20 +1,16 @@
 //! `cargo xtask bench`: builds what is to be measured and what it is measured against, and runs the
 //! benchmarks.
 
-use std::{
-    env::consts,
-    ffi::OsString,
-    process::{Command, Stdio},
-};
+use std::{env::consts, ffi::OsString, process::Command};
 
-use anyhow::{Context as _, anyhow, ensure};
+use anyhow::{Context as _, anyhow};
 use clap::ValueEnum;
 use serde_json::Value;
 
 use crate::{
     binary,
     check::{endian, program_target_dir},
-    process::{cargo, run_visibly},
+    process::{cargo, printed, run_visibly},
     toolchain::{self, Toolchain},
 };
 
@@ -100,18 +96,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 /// Runs a benchmark to its end, and reads the document that it prints.
 pub(crate) fn record(suite: Suite, quick: bool) -> anyhow::Result<Value> {
-    let output = suite
-        .command(quick)?
-        .arg("--json")
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot run cargo bench")?;
-    ensure!(
-        output.status.success(),
-        "cargo bench failed ({})",
-        output.status
-    );
-    serde_json::from_slice(&output.stdout).context("the benchmark prints no document")
+    let document = printed(suite.command(quick)?.arg("--json"))?;
+    serde_json::from_slice(&document).context("the benchmark prints no document")
 }
 
 /// Builds the programs that ours is measured against.

@@ -82,17 +82,8 @@ pub(crate) fn output_within(
 
 /// Has cargo build with this command, and returns what can be run of it, by the name of the target.
 pub(crate) fn executables(build: &mut Command) -> anyhow::Result<BTreeMap<String, PathBuf>> {
-    let output = build
-        .arg("--message-format=json-render-diagnostics")
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cannot run cargo")?;
-    ensure!(
-        output.status.success(),
-        "cargo failed to build ({})",
-        output.status
-    );
-    let messages = output.stdout.split(|octet| *octet == b'\n');
+    let printed = printed(build.arg("--message-format=json-render-diagnostics"))?;
+    let messages = printed.split(|octet| *octet == b'\n');
     let executables = messages
         .filter_map(|line| serde_json::from_slice::<serde_json::Value>(line).ok())
         .filter_map(|message| {
@@ -105,17 +96,34 @@ pub(crate) fn executables(build: &mut Command) -> anyhow::Result<BTreeMap<String
 
 /// Runs a command with its output on the terminal.
 pub(crate) fn run_visibly(command: &mut Command) -> anyhow::Result<()> {
-    let words: Vec<String> = [command.get_program()]
-        .into_iter()
-        .chain(command.get_args())
-        .map(|word| word.display().to_string())
-        .collect();
-    let words = words.join(" ");
+    let words = words(command);
     let status = command
         .status()
         .with_context(|| format!("cannot run {words}"))?;
     ensure!(status.success(), "{words} failed ({status})");
     Ok(())
+}
+
+/// Runs a command with its errors on the terminal, and returns what it prints.
+pub(crate) fn printed(command: &mut Command) -> anyhow::Result<Vec<u8>> {
+    let words = words(command);
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot run {words}"))?;
+    let status = output.status;
+    ensure!(status.success(), "{words} failed ({status})");
+    Ok(output.stdout)
+}
+
+/// A command as it would be typed.
+fn words(command: &Command) -> String {
+    let words: Vec<String> = [command.get_program()]
+        .into_iter()
+        .chain(command.get_args())
+        .map(|word| word.display().to_string())
+        .collect();
+    words.join(" ")
 }
 
 /// What a child prints, line by line as it comes. It may print anything: what is no text is replaced.

@@ -36,6 +36,9 @@ const HASH_KEY: &str = "0123456789abcdef0123456789abcdef";
 /// How long a daemon may take to end when asked to.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
+/// How long init may take to reap what a killed one leaves.
+const REAP_LIMIT: Duration = Duration::from_secs(20);
+
 /// A daemon that decides who gets the packets, with its configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Daemon {
@@ -116,7 +119,8 @@ impl Balancer {
     pub fn start_daemon(&mut self) -> Result<()> {
         // keepalived does not start while there is a process of the id that the last one left in a file.
         if let Some(killed) = self.killed.take() {
-            process::await_reaped(killed)?;
+            let what = "init has reaped the last daemon";
+            wait_for(what, REAP_LIMIT, || Ok(process::is_reaped(killed)))?;
         }
         self.process = Some(self.daemon.start(&self.node)?);
         Ok(())
